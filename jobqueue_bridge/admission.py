@@ -1,0 +1,166 @@
+"""Pure: which ready jobs may start now, and for each that may not, what it waits for.
+
+Slots are counted per category. VRAM is counted in whole units of 1000 MB, because Dagster's tag limits count runs and
+know no weights: a job holds ceil(vram / 1000) numbered units, each of which one run at a time may have.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from jobqueue_bridge.settings import VRAM_UNIT_MB
+from jobqueue_bridge.vocabulary import JobType, ResourceCategory
+
+
+@dataclass(frozen=True)
+class ReadyJob:
+    """A pending job whose time has come. Callers give them in order: priority, created_at, id."""
+
+    id: UUID
+    type: JobType
+    category: ResourceCategory
+    vram_mb: int
+    waited_s: float
+
+
+@dataclass(frozen=True)
+class ActiveJob:
+    """A job that holds a slot: queued, running, or paused in mid-run."""
+
+    id: UUID
+    type: str
+    category: ResourceCategory
+    vram_mb: int
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    slots: Mapping[ResourceCategory, int]
+    vram_units: int
+    starvation_s: float
+    free_vram_mb: int | None = None
+    """Measured free memory less what active jobs have reserved and not taken yet; None: no GPU to ask."""
+    look_ahead: int = 0
+    """How many jobs without VRAM may be queued beyond the slots of their category, to hide the start-up time."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    id: UUID
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    id: UUID
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    admitted: tuple[Admitted, ...]
+    waiting: tuple[Waiting, ...]
+
+
+@dataclass
+class _Ledger:
+    """What is taken so far, while the ready jobs are weighed one after another."""
+
+    capacity: Capacity
+    holders: list[ActiveJob]
+    free_units: list[int]
+    free_vram_mb: int | None
+    starving: ReadyJob | None = None
+    admitted: list[Admitted] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+
+    def in_category(self, category: ResourceCategory) -> list[ActiveJob]:
+        return [job for job in self.holders if job.category == category]
+
+    def take(self, job: ReadyJob) -> None:
+        count = units_needed(job.vram_mb)
+        units = tuple(self.free_units[:count])
+        del self.free_units[:count]
+        if self.free_vram_mb is not None:
+            self.free_vram_mb -= job.vram_mb
+        self.holders.append(ActiveJob(job.id, job.type, job.category, job.vram_mb, units))
+        self.admitted.append(Admitted(job.id, units))
+
+
+def units_needed(vram_mb: int) -> int:
+    return -(-max(vram_mb, 0) // VRAM_UNIT_MB)
+
+
+def admit(ready: Iterable[ReadyJob], active: Sequence[ActiveJob], capacity: Capacity) -> Plan:
+    """Weigh every ready job in its order: a blocked job never blocks another category, unless it starves.
+
+    Once the best-ranked job that lacks VRAM has waited longer than `starvation_s`, no lower-ranked job may take VRAM
+    before it does.
+    """
+    taken = {unit for job in active for unit in job.units}
+    free = [unit for unit in range(capacity.vram_units) if unit not in taken]
+    ledger = _Ledger(capacity, list(active), free, capacity.free_vram_mb)
+    for job in ready:
+        reason = _blocker(job, ledger)
+        if reason is None:
+            ledger.take(job)
+            continue
+        ledger.waiting.append(Waiting(job.id, reason))
+        if _starves(job, ledger):
+            ledger.starving = job
+    return Plan(tuple(ledger.admitted), tuple(ledger.waiting))
+
+
+def _starves(job: ReadyJob, ledger: _Ledger) -> bool:
+    """Only a job that has a slot and lacks units can be overtaken for ever; slots are handed out in order anyway.
+
+    Memory that a program outside the queue took starves nobody: waiting in line would not bring it back.
+    """
+    return (
+        ledger.starving is None
+        and units_needed(job.vram_mb) > len(ledger.free_units)
+        and job.waited_s > ledger.capacity.starvation_s
+        and len(ledger.in_category(job.category)) < ledger.capacity.slots[job.category]
+    )
+
+
+def _blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
+    return _slot_blocker(job, ledger) or _vram_blocker(job, ledger)
+
+
+def _slot_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
+    slots = ledger.capacity.slots[job.category]
+    holders = ledger.in_category(job.category)
+    limit = slots + (ledger.capacity.look_ahead if slots and not job.vram_mb else 0)
+    if len(holders) < limit:
+        return None
+    if not slots:
+        return f"{job.category} has no slots: its setting is 0"
+    return f"all {slots} {job.category} slots are taken: {_named(holders[:slots])}"
+
+
+def _vram_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
+    needed = units_needed(job.vram_mb)
+    if not needed:
+        return None
+    if ledger.starving is not None:
+        ahead = ledger.starving
+        return (
+            f"{ahead.type} {str(ahead.id)[:8]} is first in line for VRAM: "
+            f"it needs {ahead.vram_mb} MB and has waited {ahead.waited_s:.0f} s"
+        )
+    total = ledger.capacity.vram_units * VRAM_UNIT_MB
+    free = len(ledger.free_units) * VRAM_UNIT_MB
+    holders = [holder for holder in ledger.holders if holder.units]
+    if needed > len(ledger.free_units):
+        held = f": held by {_named(holders)}" if holders else ""
+        return f"needs {job.vram_mb} MB, {free} of {total} free{held}"
+    if ledger.free_vram_mb is not None and job.vram_mb > ledger.free_vram_mb:
+        return f"needs {job.vram_mb} MB, the GPU has {max(ledger.free_vram_mb, 0)} MB free beside what is reserved"
+    return None
+
+
+def _named(holders: Sequence[ActiveJob], most: int = 5) -> str:
+    named = ", ".join(f"{holder.type} {str(holder.id)[:8]}" for holder in holders[:most])
+    return named + (f" and {len(holders) - most} more" if len(holders) > most else "")

@@ -1,0 +1,88 @@
+"""Every error of the queue. A child stores its facts and builds a message that says what to do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from jobqueue_bridge.vocabulary import JobStatus
+
+
+class QueueError(Exception):
+    """Base of all errors raised by `jobqueue_bridge`."""
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One thing wrong with one field, e.g. ("params.crf", "must be at most 51, got 99")."""
+
+    field: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}"
+
+
+class InvalidJob(QueueError):
+    """What was asked for can never run; nothing was queued."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class JobNotFound(QueueError):
+    def __init__(self, reference: str | UUID) -> None:
+        self.reference = str(reference)
+        super().__init__(f"No job {reference}")
+
+
+class AmbiguousJob(QueueError):
+    def __init__(self, prefix: str, matches: Iterable[UUID]) -> None:
+        self.prefix = prefix
+        self.matches = tuple(matches)
+        listed = ", ".join(str(match) for match in self.matches)
+        super().__init__(f"{prefix!r} fits several jobs ({listed}): give more characters")
+
+
+class VideoNotFound(QueueError):
+    def __init__(self, reference: str | UUID) -> None:
+        self.reference = str(reference)
+        super().__init__(f"No video {reference}")
+
+
+class AmbiguousVideo(QueueError):
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        super().__init__(f"{prefix!r} fits several videos: give more characters")
+
+
+class MoveForbidden(QueueError):
+    def __init__(self, job_id: UUID, current: JobStatus, wanted: JobStatus) -> None:
+        self.job_id, self.current, self.wanted = job_id, current, wanted
+        super().__init__(f"Job {job_id} is {current}; it cannot become {wanted}")
+
+
+class JobAlreadyLive(QueueError):
+    def __init__(self, unique_key: str, job_id: UUID) -> None:
+        self.unique_key, self.job_id = unique_key, job_id
+        super().__init__(f"Job {job_id} already does this ({unique_key}) and has not ended")
+
+
+class LeaseLost(QueueError):
+    """The job is no longer this attempt's: moved, cancelled or rescued by somebody else."""
+
+    def __init__(self, job_id: UUID, attempt: int, reason: str) -> None:
+        self.job_id, self.attempt, self.reason = job_id, attempt, reason
+        super().__init__(f"Attempt {attempt} of job {job_id} lost its lease: {reason}")
+
+
+class InvalidSettings(QueueError):
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("Settings: " + "; ".join(str(problem) for problem in self.problems))
+
+
+class DatabaseUnreachable(QueueError):
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"The database at {url} does not answer: {reason}")

@@ -1,0 +1,589 @@
+"""Every statement on `jobs` that is not a running attempt's own (those are in `lease.py`).
+
+Functions take a connection; the caller owns the transaction. A status changes only by an UPDATE that names the
+statuses it may leave.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from jobqueue_bridge import admission, params, videos
+from jobqueue_bridge.errors import (
+    AmbiguousJob,
+    FieldProblem,
+    InvalidJob,
+    JobAlreadyLive,
+    JobNotFound,
+    MoveForbidden,
+)
+from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, utcnow
+from jobqueue_bridge.vocabulary import (
+    ACTIVE,
+    FINAL,
+    LIVE,
+    MOVES,
+    NEEDS,
+    PRIORITY_DEFAULT,
+    PRIORITY_HIGHEST,
+    PRIORITY_LOWEST,
+    JobStatus,
+    JobType,
+    Origin,
+    Outcome,
+    ResourceCategory,
+)
+
+_WEIGHED_PER_CATEGORY = 200
+_POSITIONS_WRITTEN = 50
+_NOT_LIVE_TEXT = {"queue_position": None, "waiting_reason": None}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of `jobs`, without its log."""
+
+    id: UUID
+    type: str
+    status: JobStatus
+    params: dict[str, Any]
+    progress: int
+    priority: int
+    queue_position: int | None
+    waiting_reason: str | None
+    resource_category: str
+    vram_required: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    retry_count: int
+    max_retries: int
+    retry_after: datetime | None
+    attempt: int
+    run_id: str | None
+    host: str | None
+    video_id: UUID | None
+    origin: str
+    error: str | None
+    progress_detail: dict[str, Any] | None
+    result: dict[str, Any] | None
+    parent_id: UUID | None
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What somebody asks for. Where category and VRAM are None, the type's own are taken."""
+
+    type: str
+    params: Any
+    priority: int = PRIORITY_DEFAULT
+    resource_category: str | None = None
+    vram_required: int | None = None
+    max_retries: int = 3
+    origin: Origin = Origin.API
+    parent_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Filters:
+    status: JobStatus | None = None
+    type: str | None = None
+    resource_category: ResourceCategory | None = None
+    video_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    jobs: Sequence[Job]
+    total: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that can run: typed params and the videos that they name."""
+
+    kind: JobType
+    params: params.Params
+    video_id: UUID | None
+
+
+# Old rows of an adopted table may hold NULL where the specification has a default.
+_DEFAULT_FOR_NULL: Mapping[str, Any] = {
+    "progress": 0,
+    "priority": PRIORITY_DEFAULT,
+    "vram_required": 0,
+    "retry_count": 0,
+    "max_retries": 3,
+}
+_COLUMNS = [
+    sa.func.coalesce(jobs.c[item.name], _DEFAULT_FOR_NULL[item.name]).label(item.name)
+    if item.name in _DEFAULT_FOR_NULL
+    else jobs.c[item.name]
+    for item in fields(Job)
+]
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    values = dict(row._mapping)
+    return Job(**{**values, "status": JobStatus(values["status"])})
+
+
+# Asking for work
+
+
+def check(connection: sa.Connection, job: NewJob, settings: Settings) -> Checked:
+    """Raises InvalidJob that names every field that is wrong; looks up the videos that the params name."""
+    kind = params.job_type(job.type)
+    problems = [*_envelope_problems(job, settings)]
+    try:
+        parsed = params.parse(kind, job.params)
+    except InvalidJob as error:
+        raise InvalidJob([*problems, *error.problems]) from error
+    video_id, missing = _find_video(connection, parsed)
+    if problems or missing:
+        raise InvalidJob([*problems, *missing])
+    return Checked(kind, parsed, video_id)
+
+
+def _envelope_problems(job: NewJob, settings: Settings) -> Iterable[FieldProblem]:
+    if not PRIORITY_HIGHEST <= job.priority <= PRIORITY_LOWEST:
+        yield FieldProblem(
+            "priority", f"must be {PRIORITY_HIGHEST} (first) to {PRIORITY_LOWEST} (last), got {job.priority}"
+        )
+    if job.resource_category is not None and job.resource_category not in set(ResourceCategory):
+        allowed = ", ".join(ResourceCategory)
+        yield FieldProblem("resourceCategory", f"must be one of {allowed}, got {job.resource_category!r}")
+    if not 0 <= job.max_retries <= 100:
+        yield FieldProblem("maxRetries", f"must be 0 to 100, got {job.max_retries}")
+    wanted = job.vram_required
+    if wanted is None and job.type in NEEDS:
+        wanted = NEEDS[JobType(job.type)].vram_mb
+    if wanted is not None and wanted < 0:
+        yield FieldProblem("vramRequired", f"must not be negative, got {wanted}")
+    if wanted is not None and admission.units_needed(wanted) > settings.vram_units:
+        yield FieldProblem("vramRequired", f"{wanted} MB is more than the whole budget of {settings.total_vram_mb} MB")
+
+
+def _find_video(connection: sa.Connection, parsed: params.Params) -> tuple[UUID | None, list[FieldProblem]]:
+    named = parsed.video_ids()
+    if named:
+        known = videos.exists(connection, named[0])
+        return named[0], [] if known else [FieldProblem("params.videoId", f"there is no video {named[0]}")]
+    path = getattr(parsed, "input_path", None)
+    if path is None:
+        return None, []
+    found = videos.id_by_path(connection, path)
+    problem = FieldProblem("params.inputPath", f"there is no video at {path!r}: scan its folder first")
+    return found, [] if found else [problem]
+
+
+def enqueue(connection: sa.Connection, job: NewJob, settings: Settings) -> Job:
+    """Raises InvalidJob, or JobAlreadyLive where a live job does the same."""
+    checked = check(connection, job, settings)
+    return _insert(connection, job, checked, JobStatus.PENDING)
+
+
+def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: JobStatus) -> Job:
+    key = checked.params.unique_key()
+    statement = (
+        pg.insert(jobs)
+        .values(
+            type=checked.kind.value,
+            status=status.value,
+            params=checked.params.model_dump(mode="json", by_alias=True, exclude_none=True),
+            priority=job.priority,
+            resource_category=job.resource_category or NEEDS[checked.kind].category.value,
+            vram_required=NEEDS[checked.kind].vram_mb if job.vram_required is None else job.vram_required,
+            max_retries=job.max_retries,
+            origin=job.origin.value,
+            parent_id=job.parent_id,
+            video_id=checked.video_id,
+            unique_key=key,
+        )
+        .on_conflict_do_nothing(
+            index_elements=[jobs.c.unique_key],
+            index_where=sa.and_(
+                jobs.c.unique_key.is_not(None),
+                jobs.c.status.in_([sa.literal_column(f"'{live.value}'") for live in LIVE_IN_INDEX]),
+            ),
+        )
+        .returning(*_COLUMNS)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is not None:
+        return _job(row)
+    assert key is not None
+    holder = connection.scalar(
+        sa.select(jobs.c.id).where(jobs.c.unique_key == key, jobs.c.status.in_([s.value for s in LIVE]))
+    )
+    if holder is None:  # it ended in between
+        return _insert(connection, job, checked, status)
+    raise JobAlreadyLive(key, holder)
+
+
+# The order in which the migration's partial index lists them.
+LIVE_IN_INDEX = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
+
+
+# Looking
+
+
+def get(connection: sa.Connection, job_id: UUID) -> Job:
+    """Raises JobNotFound."""
+    row = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise JobNotFound(job_id)
+    return _job(row)
+
+
+def find(connection: sa.Connection, reference: str) -> Job:
+    """A job by its id or the first characters of it. Raises JobNotFound or AmbiguousJob."""
+    low, high = _uuid_range(reference)
+    rows = connection.execute(
+        sa.select(*_COLUMNS).where(jobs.c.id.between(low, high)).order_by(jobs.c.id).limit(3)
+    ).all()
+    if not rows:
+        raise JobNotFound(reference)
+    if len(rows) > 1:
+        raise AmbiguousJob(reference, [row.id for row in rows])
+    return _job(rows[0])
+
+
+def _uuid_range(prefix: str) -> tuple[UUID, UUID]:
+    digits = prefix.replace("-", "").lower()
+    try:
+        return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+    except ValueError as error:
+        raise JobNotFound(prefix) from error
+
+
+def _matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    wanted = {
+        jobs.c.status: filters.status and filters.status.value,
+        jobs.c.type: filters.type,
+        jobs.c.resource_category: filters.resource_category and filters.resource_category.value,
+        jobs.c.video_id: filters.video_id,
+    }
+    return [column == value for column, value in wanted.items() if value is not None]
+
+
+def page(connection: sa.Connection, filters: Filters, *, limit: int, offset: int = 0) -> Page:
+    """Newest first."""
+    conditions = _matching(filters)
+    total = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(*conditions))
+    rows = connection.execute(
+        sa.select(*_COLUMNS)
+        .where(*conditions)
+        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    return Page([_job(row) for row in rows], total or 0)
+
+
+def log_text(connection: sa.Connection, job_id: UUID) -> str:
+    """The whole log, a line per entry; for jobs that other programs ran, the text in `jobs.log`."""
+    lines = connection.scalars(sa.select(log_line()).where(job_logs.c.job_id == job_id).order_by(job_logs.c.seq)).all()
+    if lines:
+        return "\n".join(lines)
+    return connection.scalar(sa.select(jobs.c.log).where(jobs.c.id == job_id)) or ""
+
+
+def log_after(connection: sa.Connection, job_id: UUID, seq: int) -> list[tuple[int, str]]:
+    """Log lines newer than `seq`, each with its own number, for following."""
+    rows = connection.execute(
+        sa.select(job_logs.c.seq, log_line())
+        .where(job_logs.c.job_id == job_id, job_logs.c.seq > seq)
+        .order_by(job_logs.c.seq)
+        .limit(1000)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def log_line() -> sa.ColumnElement[str]:
+    stamp = sa.func.to_char(sa.func.timezone("utc", job_logs.c.at), "YYYY-MM-DD HH24:MI:SS")
+    return sa.func.concat("[", stamp, "] ", job_logs.c.line)
+
+
+def attempts(connection: sa.Connection, job_id: UUID) -> list[dict[str, Any]]:
+    """Every attempt of a job, first to last, as column → value."""
+    rows = connection.execute(
+        sa.select(job_attempts).where(job_attempts.c.job_id == job_id).order_by(job_attempts.c.attempt)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+@dataclass(frozen=True)
+class Stats:
+    by_status: dict[JobStatus, int]
+    by_type: dict[str, int]
+    vram_used_mb: int
+    average_processing_s: float
+    """Mean of the newest thousand completed jobs."""
+
+
+def stats(connection: sa.Connection) -> Stats:
+    by_status = _counts(connection, jobs.c.status)
+    newest = (
+        sa.select((jobs.c.completed_at - jobs.c.started_at).label("took"))
+        .where(jobs.c.status == JobStatus.COMPLETED.value, jobs.c.started_at.is_not(None))
+        .order_by(jobs.c.created_at.desc())
+        .limit(1000)
+        .subquery()
+    )
+    took = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.avg(newest.c.took))))
+    used = connection.scalar(
+        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)).where(
+            jobs.c.status == JobStatus.RUNNING.value
+        )
+    )
+    return Stats(
+        by_status={status: by_status.get(status.value, 0) for status in JobStatus},
+        by_type=_counts(connection, jobs.c.type),
+        vram_used_mb=int(used or 0),
+        average_processing_s=float(took or 0),
+    )
+
+
+def _counts(connection: sa.Connection, column: sa.Column[Any]) -> dict[str, int]:
+    rows = connection.execute(sa.select(column, sa.func.count()).group_by(column))
+    return {row[0]: row[1] for row in rows}
+
+
+# Moving
+
+
+def move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, **values: Any) -> Job:
+    """The guarded move. Raises JobNotFound, or MoveForbidden where MOVES has no such step."""
+    sources = [status.value for status, targets in MOVES.items() if wanted in targets]
+    row = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status.in_(sources))
+        .values(status=wanted.value, **values)
+        .returning(*_COLUMNS)
+    ).one_or_none()
+    if row is None:
+        raise MoveForbidden(job_id, get(connection, job_id).status, wanted)
+    return _job(row)
+
+
+# Dispatching
+
+
+def lock_dispatch(connection: sa.Connection) -> bool:
+    """One dispatcher at a time, until the transaction ends. False: another one is at it."""
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(7_261_114_002))))
+
+
+def ready(connection: sa.Connection) -> list[Job]:
+    """The head of each category's line, in order; and whatever names a category that doesn't exist."""
+    heads = [
+        sa.select(*_COLUMNS)
+        .where(_is_ready(), jobs.c.resource_category == category.value)
+        .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
+        .limit(_WEIGHED_PER_CATEGORY)
+        for category in ResourceCategory
+    ]
+    known = [category.value for category in ResourceCategory]
+    strays = sa.select(*_COLUMNS).where(_is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
+    found = [_job(row) for head in (*heads, strays) for row in connection.execute(head)]
+    return sorted(found, key=lambda job: (job.priority, job.created_at, job.id))
+
+
+def _is_ready() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        jobs.c.status == sa.literal_column(f"'{JobStatus.PENDING.value}'"),
+        sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow()),
+    )
+
+
+def seconds_to_next_retry(connection: sa.Connection) -> float | None:
+    """Until the next pending job's time comes; None: none waits for a time."""
+    due = sa.select(sa.func.min(jobs.c.retry_after)).where(
+        jobs.c.status == JobStatus.PENDING.value, jobs.c.retry_after > utcnow()
+    )
+    seconds = connection.scalar(sa.select(sa.func.extract("epoch", due.scalar_subquery() - utcnow())))
+    return None if seconds is None else float(seconds)
+
+
+def active(connection: sa.Connection) -> list[admission.ActiveJob]:
+    """Every job that holds a slot. A job paused in mid-run holds its own, too: its process still has the memory."""
+    holds = sa.or_(
+        jobs.c.status.in_([status.value for status in ACTIVE]),
+        sa.and_(jobs.c.status == JobStatus.PAUSED.value, jobs.c.lease_token.is_not(None)),
+    )
+    rows = connection.execute(
+        sa.select(jobs.c.id, jobs.c.type, jobs.c.resource_category, jobs.c.vram_required, jobs.c.vram_units)
+        .where(holds, jobs.c.resource_category.in_([category.value for category in ResourceCategory]))
+        .order_by(jobs.c.started_at, jobs.c.id)
+    )
+    return [
+        admission.ActiveJob(
+            row.id,
+            row.type,
+            ResourceCategory(row.resource_category),
+            row.vram_required or 0,
+            tuple(row.vram_units or ()),
+        )
+        for row in rows
+    ]
+
+
+def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Checked) -> Job | None:
+    """pending → queued with the next attempt number. None: somebody moved the job meanwhile."""
+    row = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == admitted.id, jobs.c.status == JobStatus.PENDING.value)
+        .values(
+            status=JobStatus.QUEUED.value,
+            attempt=jobs.c.attempt + 1,
+            vram_units=list(admitted.units),
+            admitted_at=sa.func.now(),
+            video_id=sa.func.coalesce(jobs.c.video_id, checked.video_id),
+            run_id=None,
+            **_NOT_LIVE_TEXT,
+        )
+        .returning(*_COLUMNS)
+    ).one_or_none()
+    return None if row is None else _job(row)
+
+
+def refuse(connection: sa.Connection, job_id: UUID, error: InvalidJob) -> None:
+    """A row that another program inserted and that can never run: failed, saying why."""
+    message = str(error)
+    move(
+        connection,
+        job_id,
+        JobStatus.FAILED,
+        error=message,
+        log=sa.func.coalesce(jobs.c.log, "") + f"--- ERROR ---\n{message}",
+        completed_at=utcnow(),
+        **_NOT_LIVE_TEXT,
+    )
+    connection.execute(sa.insert(job_logs).values(job_id=job_id, line=message))
+
+
+def note_waiting(connection: sa.Connection, ready_jobs: Sequence[Job], waiting: Sequence[admission.Waiting]) -> None:
+    """Write reasons and positions of the head of the line, and only those that changed."""
+    known = {job.id: (job.waiting_reason, job.queue_position) for job in ready_jobs}
+    for position, entry in enumerate(waiting[:_POSITIONS_WRITTEN], start=1):
+        if known.get(entry.id) != (entry.reason, position):
+            connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == entry.id, jobs.c.status == JobStatus.PENDING.value)
+                .values(waiting_reason=entry.reason, queue_position=position)
+            )
+
+
+def position(connection: sa.Connection, job: Job) -> int | None:
+    """Where a pending job stands, from 1, computed now; None for any other."""
+    if job.status != JobStatus.PENDING:
+        return None
+    ahead = sa.tuple_(jobs.c.priority, jobs.c.created_at, jobs.c.id) < sa.tuple_(
+        sa.literal(job.priority), sa.literal(job.created_at, jobs.c.created_at.type), sa.literal(job.id)
+    )
+    count = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(_is_ready(), ahead))
+    return (count or 0) + 1
+
+
+# Putting right
+
+
+@dataclass(frozen=True)
+class StaleJob:
+    """A job whose run may be gone."""
+
+    id: UUID
+    attempt: int
+    run_id: str | None
+    host: str | None
+    silent_s: float
+
+
+def queued_for_longer_than(connection: sa.Connection, seconds: float) -> list[StaleJob]:
+    """Admitted, and not started since: perhaps the run was never made."""
+    age = sa.func.extract("epoch", sa.func.now() - jobs.c.admitted_at)
+    rows = connection.execute(
+        sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.host, age.label("silent_s"))
+        .where(
+            jobs.c.status == JobStatus.QUEUED.value,
+            sa.or_(jobs.c.admitted_at.is_(None), age > seconds),
+        )
+        .limit(500)
+    )
+    return [StaleJob(row.id, row.attempt, row.run_id, row.host, float(row.silent_s or 0)) for row in rows]
+
+
+def running(connection: sa.Connection) -> list[StaleJob]:
+    """Every job that a run holds, with the seconds since its last beat."""
+    silent = sa.func.extract("epoch", sa.func.now() - job_leases.c.heartbeat_at)
+    rows = connection.execute(
+        sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.host, silent.label("silent_s"))
+        .select_from(jobs.outerjoin(job_leases, job_leases.c.job_id == jobs.c.id))
+        .where(
+            sa.or_(
+                jobs.c.status == JobStatus.RUNNING.value,
+                sa.and_(jobs.c.status == JobStatus.PAUSED.value, jobs.c.lease_token.is_not(None)),
+            )
+        )
+    )
+    return [
+        StaleJob(row.id, row.attempt, row.run_id, row.host, float("inf") if row.silent_s is None else row.silent_s)
+        for row in rows
+    ]
+
+
+def return_to_pending(connection: sa.Connection, job_id: UUID, attempt: int) -> bool:
+    """queued → pending: the run that was asked for will not come. Uses up no retry."""
+    result = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == JobStatus.QUEUED.value)
+        .values(status=JobStatus.PENDING.value, vram_units=None, run_id=None)
+    )
+    return result.rowcount == 1
+
+
+def tidy_after_outside_moves(connection: sa.Connection) -> None:
+    """Jobs that another program moved by a plain UPDATE: drop the lease, date the end, close the attempt."""
+    held = [JobStatus.RUNNING.value, JobStatus.PAUSED.value]
+    let_go = (
+        sa.select(job_leases.c.job_id)
+        .join(jobs, jobs.c.id == job_leases.c.job_id)
+        .where(sa.or_(jobs.c.status.not_in(held), jobs.c.lease_token.is_distinct_from(job_leases.c.token)))
+    )
+    ids = connection.scalars(
+        sa.delete(job_leases).where(job_leases.c.job_id.in_(let_go)).returning(job_leases.c.job_id)
+    ).all()
+    connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.status.in_([status.value for status in FINAL]))
+        .values(lease_token=None, vram_units=None, completed_at=sa.func.coalesce(jobs.c.completed_at, utcnow()))
+    )
+    _close_orphaned_attempts(connection)
+
+
+def _close_orphaned_attempts(connection: sa.Connection) -> None:
+    """Attempts that are open although no lease is theirs."""
+    leased = sa.exists().where(
+        job_leases.c.job_id == job_attempts.c.job_id, job_leases.c.attempt == job_attempts.c.attempt
+    )
+    status = sa.select(jobs.c.status).where(jobs.c.id == job_attempts.c.job_id).scalar_subquery()
+    connection.execute(
+        sa.update(job_attempts)
+        .where(job_attempts.c.ended_at.is_(None), ~leased)
+        .values(
+            ended_at=sa.func.now(),
+            outcome=sa.case(
+                (status == JobStatus.CANCELLED.value, Outcome.CANCELLED.value),
+                (status == JobStatus.FAILED.value, Outcome.FAILED.value),
+                else_=Outcome.LOST.value,
+            ),
+            error=sa.func.concat("the job was set to ", status, " from outside"),
+        )
+    )

@@ -1,0 +1,245 @@
+"""The one place that knows every setting: environment first, then `config.yaml`, then the defaults below."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from sqlalchemy import URL, make_url
+
+from jobqueue_bridge.errors import FieldProblem, InvalidSettings
+from jobqueue_bridge.vocabulary import ResourceCategory
+
+VRAM_UNIT_MB = 1000
+EMBEDDED_DATABASE = "media_pipelines"
+DAGSTER_SCHEMA = "dagster"
+_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
+
+
+def default_home() -> Path:
+    """Where state lives unless told otherwise: `MEDIA_PIPELINES_HOME`, else `~/.local/share/media-pipelines`."""
+    configured = os.environ.get("MEDIA_PIPELINES_HOME")
+    home = Path(configured) if configured else Path.home() / ".local/share/media-pipelines"
+    return home.expanduser().absolute()
+
+
+class _ConfigFile(YamlConfigSettingsSource):
+    """`config.yaml`, whose keys are the field names; the environment's names never mix with them."""
+
+    def _read_file(self, path: Any) -> dict[str, Any]:
+        content = super()._read_file(path) or {}
+        if not isinstance(content, dict):
+            raise yaml.YAMLError(f"expected keys and values, found {type(content).__name__}")
+        return _by_variable(content)
+
+
+def _by_variable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {variable_of(key) if key in Settings.model_fields else key: value for key, value in values.items()}
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a field: "api_port" → "MEDIA_API_PORT"."""
+    return str(Settings.model_fields[field].validation_alias)
+
+
+class Settings(BaseSettings):
+    """Build once, at the edge of a process, with `load_settings()`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, validate_default=True)
+
+    home: Path = Field(
+        default_factory=default_home,
+        validation_alias="MEDIA_PIPELINES_HOME",
+        description="State: database, Dagster home, secrets, logs, temporary files.",
+    )
+    database_url: str = Field(
+        default="",
+        validation_alias="DATABASE_URL",
+        description="Postgres to use; empty: an embedded one under the home.",
+    )
+    media_library_path: Path = Field(
+        default_factory=lambda: default_home() / "media",
+        validation_alias="MEDIA_LIBRARY_PATH",
+        description="Root of the library: library/, inbox/, playback/, compilations/, thumbnails/ lie below it.",
+    )
+    api_host: str = Field(default="127.0.0.1", validation_alias="MEDIA_API_HOST")
+    api_port: int = Field(default=4100, ge=1, le=65535, validation_alias="MEDIA_API_PORT")
+    dagster_host: str = Field(default="127.0.0.1", validation_alias="MEDIA_DAGSTER_HOST")
+    dagster_port: int = Field(default=3000, ge=1, le=65535, validation_alias="MEDIA_DAGSTER_PORT")
+    jwt_secret: str = Field(
+        default="",
+        validation_alias="MEDIA_JWT_SECRET",
+        description="HS256 secret; empty: one is made under the home on first start, mode 0600.",
+        repr=False,
+    )
+    jwt_public_key: str = Field(
+        default="",
+        validation_alias="MEDIA_JWT_PUBLIC_KEY",
+        description="PEM text or the path of a PEM file (RS256 or ES256); replaces the secret.",
+    )
+    total_vram_mb: int = Field(default=16000, ge=0, validation_alias="MEDIA_TOTAL_VRAM_MB")
+    slots_cpu: int = Field(default=5, ge=0, le=256, validation_alias="MEDIA_SLOTS_CPU")
+    slots_gpu_encode: int = Field(default=2, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_ENCODE")
+    slots_gpu_ai: int = Field(default=1, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_AI")
+    retry_base_seconds: float = Field(
+        default=60,
+        ge=0,
+        validation_alias="MEDIA_RETRY_BASE_SECONDS",
+        description="Retry n waits base × 2^n seconds.",
+    )
+    retry_cap_seconds: float = Field(default=3600, ge=0, validation_alias="MEDIA_RETRY_CAP_SECONDS")
+    starvation_seconds: float = Field(
+        default=600,
+        ge=0,
+        validation_alias="MEDIA_STARVATION_SECONDS",
+        description="A job blocked longer than this is no longer overtaken by lower-ranked jobs of its kind.",
+    )
+    lease_seconds: float = Field(
+        default=45,
+        ge=2,
+        validation_alias="MEDIA_LEASE_SECONDS",
+        description="A run that has not beaten for this long is taken for dead.",
+    )
+    stall_timeout_seconds: float = Field(
+        default=300,
+        gt=0,
+        validation_alias="MEDIA_STALL_TIMEOUT_SECONDS",
+        description="ffmpeg that makes no progress for this long is stopped and the job fails.",
+    )
+    inbox_stable_seconds: float = Field(
+        default=10,
+        ge=0,
+        validation_alias="MEDIA_INBOX_STABLE_SECONDS",
+        description="A file in inbox/ is taken once its size and time have not changed for this long.",
+    )
+    nightly_compilation_cron: str = Field(default="0 3 * * *", validation_alias="MEDIA_NIGHTLY_COMPILATION_CRON")
+    nightly_compilation_timezone: str = Field(default="UTC", validation_alias="MEDIA_NIGHTLY_COMPILATION_TIMEZONE")
+    prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
+    ffmpeg_binary: str = Field(default="", validation_alias="FFMPEG_BINARY")
+    ffprobe_binary: str = Field(default="", validation_alias="FFPROBE_BINARY")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        config_file = default_home() / "config.yaml"
+        return (init_settings, env_settings, _ConfigFile(settings_cls, config_file))
+
+    @field_validator("home", "media_library_path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: str) -> str:
+        if value and not value.startswith(("postgres://", "postgresql://", "postgresql+")):
+            raise ValueError("must be a postgresql:// URL, or empty for the embedded Postgres")
+        return value
+
+    @property
+    def embedded(self) -> bool:
+        return not self.database_url
+
+    @property
+    def postgres_data(self) -> Path:
+        return self.home / "postgres"
+
+    @property
+    def postgres_socket_dir(self) -> Path:
+        """Beside the data, or under the temporary directory when that path would be too long for a socket."""
+        beside = self.home / "run"
+        if len(os.fsencode(beside)) <= _SOCKET_PATH_MAX - 14:
+            return beside
+        digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"media-pipelines-{os.getuid()}-{digest}"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def temp_dir(self) -> Path:
+        return self.home / "temp"
+
+    @property
+    def runs_dir(self) -> Path:
+        """One lock file per live run process of this host."""
+        return self.home / "runs"
+
+    @property
+    def vram_units(self) -> int:
+        return self.total_vram_mb // VRAM_UNIT_MB
+
+    @property
+    def slots(self) -> dict[ResourceCategory, int]:
+        return {
+            ResourceCategory.CPU: self.slots_cpu,
+            ResourceCategory.GPU_ENCODE: self.slots_gpu_encode,
+            ResourceCategory.GPU_AI: self.slots_gpu_ai,
+        }
+
+    @property
+    def _base_url(self) -> URL:
+        if self.embedded:
+            return URL.create(
+                "postgresql",
+                username="postgres",
+                database=EMBEDDED_DATABASE,
+                query={"host": str(self.postgres_socket_dir)},
+            )
+        return make_url(self.database_url.replace("postgres://", "postgresql://", 1))
+
+    @property
+    def queue_url(self) -> URL:
+        """Our own connections: psycopg 3."""
+        return self._base_url.set(drivername="postgresql+psycopg")
+
+    @property
+    def dagster_url(self) -> URL:
+        """Dagster's storage: psycopg2, in a schema of its own, because Dagster also has a table named `jobs`."""
+        url = self._base_url.set(drivername="postgresql+psycopg2")
+        return url.update_query_dict({"options": f"-csearch_path={DAGSTER_SCHEMA}"})
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment and `config.yaml`.
+
+    Raises InvalidSettings naming each bad value, where a value is unknown, out of range or the file is no YAML.
+    """
+    try:
+        return Settings(**_by_variable(overrides))
+    except ValidationError as error:
+        raise InvalidSettings(
+            [FieldProblem(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        ) from error
+    except yaml.YAMLError as error:
+        raise InvalidSettings([FieldProblem(str(default_home() / "config.yaml"), str(error))]) from error
+
+
+def origin_of(settings: Settings, field: str) -> str:
+    """Where the effective value of a field came from: "environment", "config.yaml" or "default"."""
+    variable = variable_of(field)
+    if os.environ.get(variable):
+        return f"environment ({variable})"
+    return "config.yaml" if field in settings.model_fields_set else "default"

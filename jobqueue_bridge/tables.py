@@ -1,0 +1,154 @@
+"""The tables, as SQLAlchemy Core sees them. The migrations make them; nothing here creates anything.
+
+The specification's own columns keep its type, `timestamp` without time zone, because the admin app reads and writes
+them so; they hold UTC. Columns that are ours are `timestamptz`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.engine import Dialect
+
+metadata = sa.MetaData()
+
+
+class UtcTimestamp(sa.types.TypeDecorator[datetime]):
+    """`timestamp` holding UTC; aware datetimes in Python."""
+
+    impl = sa.DateTime(timezone=False)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return value and value.replace(tzinfo=UTC)
+
+
+def utcnow() -> sa.ColumnElement[datetime]:
+    """The database's clock, as the specification's columns hold it."""
+    return sa.type_coerce(sa.func.timezone("utc", sa.func.now()), UtcTimestamp())
+
+
+_INSTANT = sa.DateTime(timezone=True)
+
+
+def _column(name: str, kind: Any, *args: Any, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, *args, **options)
+
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    _column("type", sa.Text, nullable=False),
+    _column("status", sa.Text, nullable=False, server_default="pending"),
+    _column("params", pg.JSONB, nullable=False),
+    _column("progress", sa.Integer, server_default="0"),
+    _column("log", sa.Text, server_default=""),
+    _column("priority", sa.Integer, server_default="5"),
+    _column("queue_position", sa.Integer),
+    _column("waiting_reason", sa.Text),
+    _column("resource_category", sa.Text, nullable=False),
+    _column("vram_required", sa.Integer),
+    _column("created_at", UtcTimestamp),
+    _column("started_at", UtcTimestamp),
+    _column("completed_at", UtcTimestamp),
+    _column("retry_count", sa.Integer, server_default="0"),
+    _column("max_retries", sa.Integer, server_default="3"),
+    _column("retry_after", UtcTimestamp),
+    # beyond the specification
+    _column("attempt", sa.Integer, nullable=False, server_default="0"),
+    _column("lease_token", sa.Uuid),
+    _column("run_id", sa.Text),
+    _column("host", sa.Text),
+    _column("video_id", sa.Uuid),
+    _column("unique_key", sa.Text),
+    _column("origin", sa.Text, nullable=False, server_default="sql"),
+    _column("cancel_requested_at", _INSTANT),
+    _column("error", sa.Text),
+    _column("progress_detail", pg.JSONB),
+    _column("result", pg.JSONB),
+    _column("parent_id", sa.Uuid),
+    _column("vram_units", pg.ARRAY(sa.Integer)),
+    _column("admitted_at", _INSTANT),
+)
+
+job_types = sa.Table(
+    "job_types",
+    metadata,
+    _column("type", sa.Text, primary_key=True),
+    _column("resource_category", sa.Text, nullable=False),
+    _column("vram_mb", sa.Integer, nullable=False),
+)
+
+job_leases = sa.Table(
+    "job_leases",
+    metadata,
+    _column("job_id", sa.Uuid, primary_key=True),
+    _column("attempt", sa.Integer, nullable=False),
+    _column("token", sa.Uuid, nullable=False),
+    _column("heartbeat_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
+job_attempts = sa.Table(
+    "job_attempts",
+    metadata,
+    _column("job_id", sa.Uuid, primary_key=True),
+    _column("attempt", sa.Integer, primary_key=True),
+    _column("run_id", sa.Text),
+    _column("host", sa.Text),
+    _column("encoder", sa.Text),
+    _column("started_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("ended_at", _INSTANT),
+    _column("outcome", sa.Text),
+    _column("error", sa.Text),
+    _column("peak_vram_mb", sa.Integer),
+)
+
+job_logs = sa.Table(
+    "job_logs",
+    metadata,
+    _column("job_id", sa.Uuid, primary_key=True),
+    _column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("at", _INSTANT, nullable=False, server_default=sa.func.clock_timestamp()),
+    _column("line", sa.Text, nullable=False),
+)
+
+videos = sa.Table(
+    "videos",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    _column("path", sa.Text, nullable=False, unique=True),
+    _column("filename", sa.Text, nullable=False),
+    _column("title", sa.Text),
+    _column("producer", sa.Text),
+    _column("creator", sa.Text),
+    _column("directory_type", sa.Text),
+    _column("size_bytes", sa.BigInteger),
+    _column("mtime", _INSTANT),
+    _column("sha256", sa.Text),
+    _column("duration_seconds", sa.Double),
+    _column("width", sa.Integer),
+    _column("height", sa.Integer),
+    _column("orientation", sa.Text),
+    _column("quality", sa.Text),
+    _column("fps", sa.Double),
+    _column("video_codec", sa.Text),
+    _column("audio_codec", sa.Text),
+    _column("has_audio", sa.Boolean),
+    _column("bitrate_kbps", sa.Integer),
+    _column("is_valid", sa.Boolean),
+    _column("invalid_reason", sa.Text),
+    _column("tags", pg.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    _column("thumbnail_path", sa.Text),
+    _column("reencode_job_id", sa.Uuid),
+    _column("source_video_id", sa.Uuid),
+    _column("phash", sa.Text),
+    _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("updated_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)

@@ -1,0 +1,170 @@
+"""Every statement on `videos`. Paths are relative to the library root."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from jobqueue_bridge.errors import AmbiguousVideo, VideoNotFound
+from jobqueue_bridge.tables import videos
+
+
+@dataclass(frozen=True)
+class Video:
+    """A file that the library knows."""
+
+    id: UUID
+    path: str
+    filename: str
+    title: str | None
+    producer: str | None
+    creator: str | None
+    directory_type: str | None
+    size_bytes: int | None
+    mtime: datetime | None
+    duration_seconds: float | None
+    width: int | None
+    height: int | None
+    orientation: str | None
+    quality: str | None
+    fps: float | None
+    video_codec: str | None
+    audio_codec: str | None
+    has_audio: bool | None
+    bitrate_kbps: int | None
+    is_valid: bool | None
+    invalid_reason: str | None
+    tags: list[str]
+    thumbnail_path: str | None
+    reencode_job_id: UUID | None
+    source_video_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Known:
+    """Enough of a video to see whether its file has changed."""
+
+    id: UUID
+    size_bytes: int | None
+    mtime: datetime | None
+
+
+@dataclass(frozen=True)
+class Page:
+    videos: Sequence[Video]
+    total: int
+
+
+_COLUMNS = [videos.c[item.name] for item in fields(Video)]
+
+
+def _video(row: sa.Row[Any]) -> Video:
+    return Video(**row._mapping)
+
+
+def exists(connection: sa.Connection, video_id: UUID) -> bool:
+    return connection.scalar(sa.select(videos.c.id).where(videos.c.id == video_id)) is not None
+
+
+def id_by_path(connection: sa.Connection, path: str) -> UUID | None:
+    return connection.scalar(sa.select(videos.c.id).where(videos.c.path == path))
+
+
+def get(connection: sa.Connection, video_id: UUID) -> Video:
+    """Raises VideoNotFound."""
+    row = connection.execute(sa.select(*_COLUMNS).where(videos.c.id == video_id)).one_or_none()
+    if row is None:
+        raise VideoNotFound(video_id)
+    return _video(row)
+
+
+def find(connection: sa.Connection, reference: str) -> Video:
+    """A video by its path, its id or the first characters of that. Raises VideoNotFound or AmbiguousVideo."""
+    digits = reference.replace("-", "").lower()
+    matches = [videos.c.path == reference]
+    with suppress(ValueError):  # not the start of an id, then
+        matches.append(videos.c.id.between(UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))))
+    rows = connection.execute(sa.select(*_COLUMNS).where(sa.or_(*matches)).limit(2)).all()
+    if not rows:
+        raise VideoNotFound(reference)
+    if len(rows) > 1:
+        raise AmbiguousVideo(reference)
+    return _video(rows[0])
+
+
+def page(connection: sa.Connection, *, search: str | None = None, limit: int, offset: int = 0) -> Page:
+    """Newest first; `search` looks in title, file name and path, ignoring case."""
+    conditions = (
+        []
+        if not search
+        else [videos.c.path.icontains(search, autoescape=True) | videos.c.title.icontains(search, autoescape=True)]
+    )
+    total = connection.scalar(sa.select(sa.func.count()).select_from(videos).where(*conditions))
+    rows = connection.execute(
+        sa.select(*_COLUMNS)
+        .where(*conditions)
+        .order_by(videos.c.created_at.desc(), videos.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    return Page([_video(row) for row in rows], total or 0)
+
+
+def known_at(connection: sa.Connection, paths: Sequence[str]) -> dict[str, Known]:
+    """The rows at these paths, by path."""
+    rows = connection.execute(
+        sa.select(videos.c.path, videos.c.id, videos.c.size_bytes, videos.c.mtime).where(
+            videos.c.path == sa.any_(sa.cast(list(paths), pg.ARRAY(sa.Text)))
+        )
+    )
+    return {row.path: Known(row.id, row.size_bytes, row.mtime) for row in rows}
+
+
+def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, UUID]:
+    """Insert or refresh by path; all rows name the same columns. Returns path → id."""
+    values = list(rows)
+    if not values:
+        return {}
+    statement = pg.insert(videos).values(values)
+    refreshed = {name: statement.excluded[name] for name in values[0] if name not in ("id", "path")}
+    result = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[videos.c.path], set_={**refreshed, "updated_at": sa.func.now()}
+        ).returning(videos.c.path, videos.c.id)
+    )
+    return {row.path: row.id for row in result}
+
+
+def update(connection: sa.Connection, video_id: UUID, **values: Any) -> None:
+    connection.execute(sa.update(videos).where(videos.c.id == video_id).values(**values, updated_at=sa.func.now()))
+
+
+def matching(
+    connection: sa.Connection,
+    *,
+    min_duration_s: float | None = None,
+    max_duration_s: float | None = None,
+    orientation: str | None = None,
+) -> list[UUID]:
+    """Valid originals (no renditions, no compilations) that fit, oldest first."""
+    conditions = [
+        videos.c.is_valid.is_(True),
+        videos.c.source_video_id.is_(None),
+        videos.c.directory_type.is_distinct_from("compilations"),
+    ]
+    if min_duration_s is not None:
+        conditions.append(videos.c.duration_seconds >= min_duration_s)
+    if max_duration_s is not None:
+        conditions.append(videos.c.duration_seconds <= max_duration_s)
+    if orientation is not None:
+        conditions.append(videos.c.orientation == orientation)
+    return list(
+        connection.scalars(sa.select(videos.c.id).where(*conditions).order_by(videos.c.created_at, videos.c.id))
+    )

@@ -1,0 +1,68 @@
+"""What every test may ask for: a real Postgres of the suite's own, a migrated and empty queue, a library folder."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.migrations import migrate
+from jobqueue_bridge.settings import EMBEDDED_DATABASE, Settings, load_settings
+from media_pipelines.platform.postgres import Cluster, ensure_database, running_postgres
+
+_OWN_VARIABLES = ("MEDIA_", "DATABASE_URL", "FFMPEG_BINARY", "FFPROBE_BINARY", "DAGSTER_HOME")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """The suite never touches the platform of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(_OWN_VARIABLES):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory, _no_settings_from_outside: None) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def settings(session_home: Path) -> Iterator[Settings]:
+    """Settings of a platform whose embedded Postgres runs for the whole session, migrated."""
+    os.environ["MEDIA_PIPELINES_HOME"] = str(session_home)
+    settings = load_settings(media_library_path=session_home / "media")
+    settings.media_library_path.mkdir()
+    with running_postgres(settings.postgres_data, settings.postgres_socket_dir):
+        ensure_database(Cluster(settings.postgres_data, settings.postgres_socket_dir), EMBEDDED_DATABASE)
+        migrate(settings)
+        yield settings
+        engine_for(settings).dispose()
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[sa.Engine]:
+    """An engine on empty tables. Refuses any database but the suite's own."""
+    engine = engine_for(settings)
+    assert settings.embedded
+    assert str(settings.home) in str(engine.url.query["host"]) or "media-pipelines-" in str(engine.url.query["host"])
+    with engine.begin() as connection:
+        connection.execute(sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos"))
+    yield engine
+
+
+@pytest.fixture
+def connection(database: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose every statement is committed at once, so that other sessions see it."""
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+
+
+@pytest.fixture
+def library(settings: Settings, tmp_path: Path) -> Iterator[Path]:
+    """An empty library root for one test."""
+    root = settings.media_library_path
+    for entry in sorted(root.rglob("*"), reverse=True):
+        entry.unlink() if entry.is_file() or entry.is_symlink() else entry.rmdir()
+    yield root
