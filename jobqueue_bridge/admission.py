@@ -32,6 +32,7 @@ class ActiveJob:
     category: ResourceCategory
     vram_mb: int
     units: tuple[int, ...]
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class _Ledger:
     def in_category(self, category: ResourceCategory) -> list[ActiveJob]:
         return [job for job in self.holders if job.category == category]
 
+    def on_the_gpu(self) -> list[ActiveJob]:
+        return [job for job in self.holders if _units_held(job)]
+
     def take(self, job: ReadyJob) -> None:
         count = units_needed(job.vram_mb)
         units = tuple(self.free_units[:count])
@@ -96,11 +100,9 @@ def admit(ready: Iterable[ReadyJob], active: Sequence[ActiveJob], capacity: Capa
     """Weigh every ready job in its order: a blocked job never blocks another category, unless it starves.
 
     Once the best-ranked job that lacks VRAM has waited longer than `starvation_s`, no lower-ranked job may take VRAM
-    before it does.
+    before it does, nor the slot that it needs.
     """
-    taken = {unit for job in active for unit in job.units}
-    free = [unit for unit in range(capacity.vram_units) if unit not in taken]
-    ledger = _Ledger(capacity, list(active), free, capacity.free_vram_mb)
+    ledger = _Ledger(capacity, list(active), _free_units(active, capacity), capacity.free_vram_mb)
     for job in ready:
         reason = _blocker(job, ledger)
         if reason is None:
@@ -112,17 +114,36 @@ def admit(ready: Iterable[ReadyJob], active: Sequence[ActiveJob], capacity: Capa
     return Plan(tuple(ledger.admitted), tuple(ledger.waiting))
 
 
-def _starves(job: ReadyJob, ledger: _Ledger) -> bool:
-    """Only a job that has a slot and lacks units can be overtaken for ever; slots are handed out in order anyway.
+def _free_units(active: Sequence[ActiveJob], capacity: Capacity) -> list[int]:
+    """Unnumbered holdings count, too: of a job that another program started, or from before the budget shrank."""
+    taken = {unit for job in active for unit in job.units}
+    untaken = [unit for unit in range(capacity.vram_units) if unit not in taken]
+    return untaken[: max(capacity.vram_units - sum(map(_units_held, active)), 0)]
 
-    Memory that a program outside the queue took starves nobody: waiting in line would not bring it back.
+
+def _units_held(job: ActiveJob) -> int:
+    return max(units_needed(job.vram_mb), len(job.units))
+
+
+def _starves(job: ReadyJob, ledger: _Ledger) -> bool:
+    """Only a job that has a slot and lacks VRAM can be overtaken for ever; slots are handed out in order anyway.
+
+    One that would lack it even beside no other job of the queue starves nobody: waiting in line brings nothing back
+    that a program outside took, or that the budget never had.
     """
     return (
         ledger.starving is None
-        and units_needed(job.vram_mb) > len(ledger.free_units)
         and job.waited_s > ledger.capacity.starvation_s
-        and len(ledger.in_category(job.category)) < ledger.capacity.slots[job.category]
+        and _slot_blocker(job, ledger) is None
+        and _fits_alone(job, ledger)
     )
+
+
+def _fits_alone(job: ReadyJob, ledger: _Ledger) -> bool:
+    if units_needed(job.vram_mb) > ledger.capacity.vram_units:
+        return False
+    reserved_mb = sum(holder.vram_mb for holder in ledger.on_the_gpu())
+    return ledger.free_vram_mb is None or job.vram_mb <= ledger.free_vram_mb + reserved_mb
 
 
 def _blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
@@ -132,11 +153,15 @@ def _blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
 def _slot_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
     slots = ledger.capacity.slots[job.category]
     holders = ledger.in_category(job.category)
-    limit = slots + (ledger.capacity.look_ahead if slots and not job.vram_mb else 0)
-    if len(holders) < limit:
+    limit = slots + (ledger.capacity.look_ahead if slots and not units_needed(job.vram_mb) else 0)
+    ahead = ledger.starving
+    kept = 1 if ahead is not None and ahead.category == job.category else 0
+    if len(holders) + kept < limit:
         return None
     if not slots:
         return f"{job.category} has no slots: its setting is 0"
+    if len(holders) < slots:
+        return _first_in_line(ahead)
     return f"all {slots} {job.category} slots are taken: {_named(holders[:slots])}"
 
 
@@ -145,20 +170,25 @@ def _vram_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
     if not needed:
         return None
     if ledger.starving is not None:
-        ahead = ledger.starving
-        return (
-            f"{ahead.type} {str(ahead.id)[:8]} is first in line for VRAM: "
-            f"it needs {ahead.vram_mb} MB and has waited {ahead.waited_s:.0f} s"
-        )
+        return _first_in_line(ledger.starving)
     total = ledger.capacity.vram_units * VRAM_UNIT_MB
+    if needed > ledger.capacity.vram_units:
+        return f"needs {job.vram_mb} MB, more than the whole budget of {total} MB"
     free = len(ledger.free_units) * VRAM_UNIT_MB
-    holders = [holder for holder in ledger.holders if holder.units]
+    holders = ledger.on_the_gpu()
     if needed > len(ledger.free_units):
         held = f": held by {_named(holders)}" if holders else ""
         return f"needs {job.vram_mb} MB, {free} of {total} free{held}"
     if ledger.free_vram_mb is not None and job.vram_mb > ledger.free_vram_mb:
         return f"needs {job.vram_mb} MB, the GPU has {max(ledger.free_vram_mb, 0)} MB free beside what is reserved"
     return None
+
+
+def _first_in_line(ahead: ReadyJob) -> str:
+    return (
+        f"{ahead.type} {str(ahead.id)[:8]} is first in line for VRAM: "
+        f"it needs {ahead.vram_mb} MB and has waited {ahead.waited_s:.0f} s"
+    )
 
 
 def _named(holders: Sequence[ActiveJob], most: int = 5) -> str:

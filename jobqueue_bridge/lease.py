@@ -113,9 +113,9 @@ def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> Non
     )
 
 
-def announce_output(connection: sa.Connection, lease: Lease, path: str) -> None:
+def announce_output(connection: sa.Connection, lease: Lease, path: str, size_bytes: int) -> None:
     """Name the file about to be published, so that a later attempt knows it for this job's own. Raises LeaseLost."""
-    _change(connection, lease, result={"publishing": path})
+    _change(connection, lease, result={"publishing": path, "sizeBytes": size_bytes})
 
 
 def complete(connection: sa.Connection, lease: Lease, result: Mapping[str, Any]) -> None:
@@ -150,7 +150,7 @@ def fail(connection: sa.Connection, lease: Lease, error: str, kind: FailureKind,
         again = f"Retry {retry.retry_count} of {job.max_retries} in {retry.wait_s:.0f} s"
         log(connection, lease, ["--- ERROR ---", *error.splitlines(), again])
         _change(connection, lease, error=error, **_pending_again(retry), **_let_go(connection, lease.job_id))
-    _close(connection, lease, Outcome.FAILED, error)
+    _close(connection, lease, Outcome.LOST if kind == "lost" else Outcome.FAILED, error)
     return retry
 
 
@@ -172,7 +172,7 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
         .where(
             jobs.c.id == stale.id,
             jobs.c.attempt == stale.attempt,
-            jobs.c.status.in_([JobStatus.RUNNING.value, JobStatus.PAUSED.value]),
+            jobs.c.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.PAUSED.value]),
         )
         .with_for_update()
     ).one_or_none()

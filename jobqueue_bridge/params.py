@@ -67,14 +67,26 @@ class Params(BaseModel):
         return ()
 
 
-class Scan(Params):
+class DirectoryScan(Params):
+    """What both kinds of scan have in common."""
+
+    skip_existing: bool = Field(
+        default=True, description="Leave files alone whose size and time are as the library knows them."
+    )
+
+    @property
+    def directory(self) -> str:
+        """The folder to look through, relative to the library root."""
+        raise NotImplementedError
+
+
+class Scan(DirectoryScan):
     """Look through one directory of the library for new videos."""
 
     directory_type: DirectoryType = Field(default="videos", description="The folder below library/.")
     path: LibraryPath | None = Field(
         default=None, description="A folder or file to scan instead, relative to the library root."
     )
-    skip_existing: bool = Field(default=True, description="Leave files alone that the library knows already.")
 
     @property
     def directory(self) -> str:
@@ -84,11 +96,10 @@ class Scan(Params):
         return f"scan:{self.directory.strip('/')}:{self.skip_existing}"
 
 
-class PublicScan(Params):
+class PublicScan(DirectoryScan):
     """Look through the public gallery for new videos."""
 
     directory_type: DirectoryType = Field(default="public", description="The folder below library/.")
-    skip_existing: bool = True
 
     @property
     def directory(self) -> str:
@@ -166,6 +177,9 @@ class CompileRandom(Params):
         if self.min_duration is not None and self.max_duration is not None and self.min_duration > self.max_duration:
             raise ValueError("minDuration must not exceed maxDuration")
         return self
+
+    def unique_key(self) -> str | None:
+        return f"compile_random:{self.output_path}" if self.output_path else None
 
 
 MODELS: Mapping[JobType, type[Params]] = MappingProxyType(

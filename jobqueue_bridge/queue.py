@@ -287,12 +287,13 @@ def page(connection: sa.Connection, filters: Filters, *, limit: int, offset: int
     return Page([_job(row) for row in rows], total or 0)
 
 
-def log_text(connection: sa.Connection, job_id: UUID) -> str:
-    """The whole log, a line per entry; for jobs that other programs ran, the text in `jobs.log`."""
-    lines = connection.scalars(sa.select(log_line()).where(job_logs.c.job_id == job_id).order_by(job_logs.c.seq)).all()
-    if lines:
-        return "\n".join(lines)
-    return connection.scalar(sa.select(jobs.c.log).where(jobs.c.id == job_id)) or ""
+def log_text(connection: sa.Connection, job_id: UUID, *, tail: int | None = None) -> str:
+    """The log, a line per entry, or its last `tail` lines; for jobs that other programs ran, the text in `jobs.log`."""
+    newest_first = sa.select(log_line()).where(job_logs.c.job_id == job_id).order_by(job_logs.c.seq.desc())
+    lines = connection.scalars(newest_first.limit(tail)).all()[::-1]
+    if not lines:
+        lines = (connection.scalar(sa.select(jobs.c.log).where(jobs.c.id == job_id)) or "").splitlines()
+    return "\n".join(lines if tail is None else lines[-tail:])
 
 
 def log_after(connection: sa.Connection, job_id: UUID, seq: int) -> list[tuple[int, str]]:
@@ -419,7 +420,14 @@ def active(connection: sa.Connection) -> list[admission.ActiveJob]:
         sa.and_(jobs.c.status == JobStatus.PAUSED.value, jobs.c.lease_token.is_not(None)),
     )
     rows = connection.execute(
-        sa.select(jobs.c.id, jobs.c.type, jobs.c.resource_category, jobs.c.vram_required, jobs.c.vram_units)
+        sa.select(
+            jobs.c.id,
+            jobs.c.type,
+            jobs.c.resource_category,
+            jobs.c.vram_required,
+            jobs.c.vram_units,
+            jobs.c.run_id,
+        )
         .where(holds, jobs.c.resource_category.in_([category.value for category in ResourceCategory]))
         .order_by(jobs.c.started_at, jobs.c.id)
     )
@@ -430,6 +438,7 @@ def active(connection: sa.Connection) -> list[admission.ActiveJob]:
             ResourceCategory(row.resource_category),
             row.vram_required or 0,
             tuple(row.vram_units or ()),
+            row.run_id,
         )
         for row in rows
     ]

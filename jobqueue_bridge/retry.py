@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-FailureKind = Literal["transient", "capacity", "permanent"]
+FailureKind = Literal["transient", "capacity", "permanent", "lost"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ def after_failure(kind: FailureKind, retry_count: int, max_retries: int, backoff
     """None: the job has failed for good. A capacity failure waits like the next retry and uses none up."""
     if kind == "permanent":
         return None
+    if kind == "lost":
+        return after_loss(retry_count, max_retries)
     if kind == "capacity":
         return Retry(retry_count, backoff.wait_s(retry_count + 1))
     if retry_count >= max_retries:

@@ -1,0 +1,26 @@
+"""The videos themselves, and the scans that find them."""
+
+from typing import Any
+
+import dagster as dg
+
+from media_pipelines.ops.scan import scan_directory, scan_public_directory
+from media_pipelines.ops.videos import VIDEO_PARTITIONS
+
+library_video = dg.AssetSpec(
+    "library_video",
+    description="A video file that the library knows. Scans and jobs that make videos record it.",
+    group_name="library",
+    kinds={"video"},
+    partitions_def=VIDEO_PARTITIONS,
+)
+
+
+@dg.graph_asset(group_name="library", kinds={"postgres"}, description="What the last scan of a library folder found.")
+def library_scan() -> Any:
+    return scan_directory()
+
+
+@dg.graph_asset(group_name="library", kinds={"postgres"}, description="What the last scan of the public gallery found.")
+def public_gallery_scan() -> Any:
+    return scan_public_directory()

@@ -1,0 +1,43 @@
+"""The explicit list of everything that Dagster sees."""
+
+import dagster as dg
+
+from jobqueue_bridge.settings import load_settings
+from media_pipelines.assets.compilations import random_compilation
+from media_pipelines.assets.library import library_scan, library_video, public_gallery_scan
+from media_pipelines.assets.renditions import streaming_rendition, thumbnail, video_metadata
+from media_pipelines.pipelines import PIPELINES
+from media_pipelines.resources.ffmpeg import Ffmpeg
+from media_pipelines.resources.gpu import Gpu
+from media_pipelines.resources.job import JobRow
+from media_pipelines.resources.library import Library
+from media_pipelines.resources.queue import Queue
+from media_pipelines.schedules import nightly_compilation
+from media_pipelines.sensors.dispatch import dispatch
+from media_pipelines.sensors.inbox import inbox
+from media_pipelines.sensors.reconcile import reconcile
+
+defs = dg.Definitions(
+    assets=[
+        library_video,
+        library_scan,
+        public_gallery_scan,
+        video_metadata,
+        thumbnail,
+        streaming_rendition,
+        random_compilation,
+    ],
+    jobs=[pipeline.definition for pipeline in PIPELINES.values()],
+    sensors=[dispatch, reconcile, inbox],
+    schedules=[nightly_compilation(load_settings())],
+    resources={
+        "job": JobRow.configure_at_launch(),
+        "queue": Queue(),
+        "library": Library(),
+        "ffmpeg": Ffmpeg(),
+        "gpu": Gpu(),
+        # what ops hand to each other lives as long as the run's process
+        "io_manager": dg.mem_io_manager,
+    },
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,42 @@
+"""From ffmpeg's reports to the job's row and log."""
+
+from typing import Any
+
+from media_pipelines.media.ffmpeg import Progress
+from media_pipelines.resources.attempt import Attempt
+
+_LOGGED_EVERY_PERCENT = 5
+
+
+class Reporter:
+    """Writes progress to the row, and a line for each full 5 % to the log.
+
+    `share` is the part of the progress bar, in percent, that this work takes.
+    """
+
+    def __init__(self, attempt: Attempt, share: float) -> None:
+        self._attempt, self._share, self._logged = attempt, share, 0
+
+    def percent(self, percent: float, detail: dict[str, Any]) -> None:
+        scaled = percent * self._share / 100
+        self._attempt.progress(scaled, **detail)
+        if scaled >= self._logged + _LOGGED_EVERY_PERCENT:
+            self._logged = int(scaled) // _LOGGED_EVERY_PERCENT * _LOGGED_EVERY_PERCENT
+            self._attempt.log(f"Progress: {self._logged}%{_pace(detail)}")
+
+    def ffmpeg(self, progress: Progress) -> None:
+        self.percent(
+            progress.percent or 0,
+            {
+                "fps": progress.fps,
+                "speed": progress.speed,
+                "eta_s": progress.eta_s,
+                "out_time_s": progress.out_time_s,
+                "size_bytes": progress.size_bytes,
+            },
+        )
+
+
+def _pace(detail: dict[str, Any]) -> str:
+    fps, speed = detail.get("fps"), detail.get("speed")
+    return f" at {fps:.0f} fps, {speed:.2f}× real time" if fps and speed else ""

@@ -1,0 +1,110 @@
+"""What several ops do with videos: find the source of a job, describe a file as a row, keep partitions in step."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import dagster as dg
+
+from jobqueue_bridge import videos
+from jobqueue_bridge.errors import VideoNotFound
+from jobqueue_bridge.videos import Video
+from media_pipelines.media.errors import MediaError
+from media_pipelines.media.probe import Probe
+from media_pipelines.resources.queue import Queue
+
+VIDEO_PARTITIONS = dg.DynamicPartitionsDefinition(name="videos")
+COMPILATION_PARTITIONS = dg.DynamicPartitionsDefinition(name="compilations")
+
+_PARTITION_BATCH = 1_000
+_NO_PROBE: dict[str, Any] = dict.fromkeys(
+    (
+        "duration_seconds", "width", "height", "orientation", "quality", "fps", "video_codec", "audio_codec",
+        "has_audio", "bitrate_kbps",
+    )
+)  # fmt: skip
+
+
+def source_video(queue: Queue, video_id: UUID | None) -> Video:
+    """Raises VideoNotFound where the row was deleted after the job was made."""
+    if video_id is None:
+        raise VideoNotFound("(none is named)")
+    with queue.begin() as connection:
+        return videos.get(connection, video_id)
+
+
+def facts(probe: Probe) -> dict[str, Any]:
+    """What a probe says about a file, as columns of `videos`."""
+    return {
+        "size_bytes": probe.size_bytes,
+        "duration_seconds": probe.duration_s,
+        "width": probe.width,
+        "height": probe.height,
+        "orientation": probe.orientation,
+        "quality": probe.quality,
+        "fps": probe.fps,
+        "video_codec": probe.video_codec,
+        "audio_codec": probe.audio_codec,
+        "has_audio": probe.has_audio,
+        "bitrate_kbps": probe.bitrate_kbps,
+        "is_valid": True,
+        "invalid_reason": None,
+    }
+
+
+def row(relative: str, path: Path, verdict: Probe | MediaError) -> dict[str, Any]:
+    """A whole row of `videos` for a file that was probed, whatever came of it. Raises OSError: it has vanished."""
+    status = path.stat()
+    known = facts(verdict) if isinstance(verdict, Probe) else broken(verdict)
+    return {
+        "path": relative,
+        "filename": path.name,
+        "title": path.stem,
+        "directory_type": directory_type(relative),
+        "mtime": datetime.fromtimestamp(status.st_mtime, UTC),
+        **known,
+        "size_bytes": status.st_size,
+    }
+
+
+def broken(error: MediaError) -> dict[str, Any]:
+    return {**_NO_PROBE, "is_valid": False, "invalid_reason": str(error)}
+
+
+def directory_type(relative: str) -> str:
+    """ "library/videos/a.mp4" → "videos"; "playback/a.mp4" → "playback"."""
+    parts = relative.split("/")
+    return parts[1] if parts[0] == "library" and len(parts) > 2 else parts[0]
+
+
+def add_partitions(
+    instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: Iterable[str]
+) -> None:
+    """In batches: one statement for each of 100,000 keys would take minutes."""
+    assert partitions.name is not None
+    waiting = list(keys)
+    for start in range(0, len(waiting), _PARTITION_BATCH):
+        instance.add_dynamic_partitions(partitions.name, waiting[start : start + _PARTITION_BATCH])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MarkdownMetadataValue:
+    """A small table for the Dagster UI; names of files are data, never markup."""
+    lines = [_line(header), _line(["---"] * len(header)), *(_line(cells) for cells in rows)]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(cell: object) -> str:
+    text = "–" if cell is None else str(cell)
+    if text == "---":
+        return text
+    for character in "\\`*_{}[]<>#|!~":
+        text = text.replace(
+            character, f"\\{character}" if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character]
+        )
+    return " ".join(text.split())

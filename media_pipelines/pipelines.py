@@ -1,0 +1,70 @@
+"""One pipeline for each job type that can be run, under the same name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from jobqueue_bridge.queue import Job
+from jobqueue_bridge.vocabulary import NEEDS, JobType
+from media_pipelines.assets.compilations import random_compilation
+from media_pipelines.assets.library import library_scan, public_gallery_scan
+from media_pipelines.assets.renditions import streaming_rendition, thumbnail, video_metadata
+
+TYPE_TAG = "media/type"
+CATEGORY_TAG = "media/category"
+JOB_TAG = "media/job_id"
+ATTEMPT_TAG = "media/attempt"
+PRIORITY_TAG = "media/priority"
+ORIGIN_TAG = "media/origin"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a job type materializes, and of which partition."""
+
+    asset: dg.AssetsDefinition
+    definition: UnresolvedAssetJobDefinition
+
+    @property
+    def partitions(self) -> dg.DynamicPartitionsDefinition | None:
+        found = self.asset.partitions_def
+        assert found is None or isinstance(found, dg.DynamicPartitionsDefinition)
+        return found
+
+    def partition_key(self, job: Job) -> str | None:
+        """A video's products lie in its partition; a compilation has one of its own."""
+        if self.partitions is None:
+            return None
+        return str(job.video_id or job.id)
+
+
+def _pipeline(kind: JobType, asset: dg.AssetsDefinition, description: str) -> Pipeline:
+    definition = dg.define_asset_job(
+        kind.value,
+        selection=[asset],
+        description=description,
+        tags={TYPE_TAG: kind.value, CATEGORY_TAG: NEEDS[kind].category.value},
+        executor_def=dg.in_process_executor,
+    )
+    return Pipeline(asset, definition)
+
+
+PIPELINES: Mapping[JobType, Pipeline] = MappingProxyType(
+    {
+        JobType.SCAN: _pipeline(JobType.SCAN, library_scan, "Look through a library folder for new videos."),
+        JobType.PUBLIC_SCAN: _pipeline(
+            JobType.PUBLIC_SCAN, public_gallery_scan, "Look through the public gallery for new videos."
+        ),
+        JobType.VALIDATE: _pipeline(JobType.VALIDATE, video_metadata, "Probe a video and decode frames of it."),
+        JobType.THUMBNAIL_GENERATE: _pipeline(JobType.THUMBNAIL_GENERATE, thumbnail, "Take a picture of a video."),
+        JobType.REENCODE_STREAMING: _pipeline(
+            JobType.REENCODE_STREAMING, streaming_rendition, "Re-encode a video for the web."
+        ),
+        JobType.COMPILE_RANDOM: _pipeline(
+            JobType.COMPILE_RANDOM, random_compilation, "Join randomly chosen videos into one."
+        ),
+    }
+)

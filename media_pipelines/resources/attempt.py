@@ -1,0 +1,175 @@
+"""One attempt at a job, from its claim to its end: the lease, the beat, progress, log, and the reason to stop."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+
+from jobqueue_bridge import lease, queue
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.errors import LeaseLost
+from jobqueue_bridge.lease import Lease
+from jobqueue_bridge.queue import Job
+from jobqueue_bridge.retry import Backoff, FailureKind
+from jobqueue_bridge.settings import Settings
+from media_pipelines.media.ffmpeg import kill_tree
+
+_BEAT_S = 1.0
+_LOG_BUFFER_LINES = 5_000
+_RETRY_FINISH_S = 60.0
+_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
+
+
+class Attempt:
+    """A thread beats once a second, carrying progress and log lines with it; the op's thread only leaves notes.
+
+    While the database is away the attempt works on, until its lease must be taken for expired.
+    """
+
+    def __init__(self, job: Job, held: Lease, settings: Settings) -> None:
+        self.job = job
+        self._lease = held
+        self._settings = settings
+        self._engine = engine_for(settings)
+        self._notes = threading.Lock()
+        self._percent: int | None = None
+        self._detail: dict[str, Any] | None = None
+        self._lines: list[str] = []
+        self._stop_reason: str | None = None
+        self._ended = threading.Event()
+        self._beaten_at_s = time.monotonic()
+        self._thread = threading.Thread(target=self._beat_until_ended, name="lease-beat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return self._ended.is_set()
+
+    def stop_reason(self) -> str | None:
+        """Why the work must stop now; None: go on. Cheap: reads what the beat has learnt."""
+        return self._stop_reason
+
+    def check(self) -> None:
+        """Raises LeaseLost where the work must stop."""
+        if self._stop_reason is not None:
+            raise LeaseLost(self.job.id, self.job.attempt, self._stop_reason)
+
+    def progress(self, percent: float, **detail: Any) -> None:
+        """Percent of the whole job, and what else is worth showing (fps, speed, eta_s, …)."""
+        with self._notes:
+            self._percent = int(percent)
+            self._detail = {key: value for key, value in detail.items() if value is not None} or None
+
+    def log(self, line: str) -> None:
+        with self._notes:
+            self._lines.append(line)
+            if len(self._lines) > _LOG_BUFFER_LINES:
+                self._lines[: len(self._lines) // 2] = ["… lines lost while the database was away …"]
+
+    def record_encoder(self, description: str) -> None:
+        with self._engine.begin() as connection:
+            lease.record_encoder(connection, self._lease, description)
+
+    def announce_output(self, path: str, size_bytes: int) -> None:
+        """Before a file appears under its final name. Raises LeaseLost."""
+        self.check()
+        self._write(lambda connection: lease.announce_output(connection, self._lease, path, size_bytes))
+
+    @property
+    def announced_output(self) -> tuple[str, int] | None:
+        """Path and size of the file that an earlier attempt was about to publish, or did."""
+        result = self.job.result or {}
+        return (result["publishing"], result["sizeBytes"]) if "publishing" in result else None
+
+    def complete(self, result: dict[str, Any], also: Callable[[sa.Connection], None] | None = None) -> None:
+        """End well; `also` writes in the same transaction. Raises LeaseLost: then nothing was written."""
+
+        def finish(connection: sa.Connection) -> None:
+            if also:
+                also(connection)
+            lease.complete(connection, self._lease, result)
+
+        self._end(finish)
+
+    def fail(self, error: str, kind: FailureKind) -> None:
+        backoff = Backoff(self._settings.retry_base_seconds, self._settings.retry_cap_seconds)
+        self._end(lambda connection: lease.fail(connection, self._lease, error, kind, backoff))
+
+    def release(self, reason: str) -> None:
+        self._end(lambda connection: lease.release(connection, self._lease, reason))
+
+    def abandon(self) -> None:
+        """Stop beating; the row is somebody else's by now."""
+        self._ended.set()
+
+    def _end(self, finish: Callable[[sa.Connection], Any]) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._write(finish)
+
+    def _write(self, act: Callable[[sa.Connection], Any]) -> None:
+        """Flush the log, then act; patient with a database that restarts."""
+        deadline_s = time.monotonic() + _RETRY_FINISH_S
+        while True:
+            try:
+                self._with_log(act)
+                return
+            except _AWAY:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.5)
+
+    def _with_log(self, act: Callable[[sa.Connection], Any]) -> None:
+        """One transaction that also carries the log lines noted so far; they are kept if it fails."""
+        with self._notes:
+            lines, self._lines = self._lines, []
+        try:
+            with self._engine.begin() as connection:
+                lease.log(connection, self._lease, lines)
+                act(connection)
+        except BaseException:
+            with self._notes:
+                self._lines = [*lines, *self._lines]
+            raise
+
+    def _beat_until_ended(self) -> None:
+        while not self._ended.wait(_BEAT_S):
+            try:
+                self._beat()
+            except LeaseLost as lost:
+                self._lose(lost.reason)
+                return
+            except _AWAY as error:
+                silent_s = time.monotonic() - self._beaten_at_s
+                if silent_s > self._settings.lease_seconds:
+                    self._lose(f"no beat reached the database for {silent_s:.0f} s ({error.orig})")
+                    return
+
+    def _beat(self) -> None:
+        with self._notes:
+            percent, detail, self._percent, self._detail = self._percent, self._detail, None, None
+        self._with_log(lambda connection: lease.beat(connection, self._lease, percent, detail))
+        self._beaten_at_s = time.monotonic()
+
+    def _lose(self, reason: str) -> None:
+        """The op sees the reason at its next look; a child that keeps it from looking is killed here."""
+        self._stop_reason = reason
+        for child in psutil.Process().children():
+            kill_tree(child.pid)
+
+
+def claim(settings: Settings, job: Job, *, run_id: str, host: str) -> Attempt | None:
+    """queued → running. None: the job was moved meanwhile; there is nothing to do."""
+    with engine_for(settings).begin() as connection:
+        held = lease.claim(connection, job.id, job.attempt, run_id=run_id, host=host)
+        if held is None:
+            return None
+        attempt = Attempt(queue.get(connection, job.id), held, settings)
+    attempt.start()
+    return attempt

@@ -1,0 +1,29 @@
+"""The doorway to ffmpeg and to the probing of files."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from jobqueue_bridge.settings import load_settings
+from media_pipelines.media import encoders, ffmpeg
+from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.probe import Prober
+
+
+class Ffmpeg(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The configured ffmpeg, else the one on PATH, else the packaged one."""
+
+    @property
+    def program(self) -> Path:
+        return ffmpeg.find_ffmpeg(load_settings().ffmpeg_binary or None)
+
+    @property
+    def stall_timeout_s(self) -> float:
+        return load_settings().stall_timeout_seconds
+
+    def prober(self, workers: int = 1) -> Prober:
+        return Prober(workers=workers)
+
+    def h264_encoder(self) -> Encoder:
+        """NVENC where a test encode proves it, else libx264, with the reason."""
+        return encoders.choose_h264(self.program, prefer_hardware=load_settings().prefer_hardware_encoder)

@@ -1,0 +1,100 @@
+"""The doorway between a run and its row: every op of a pipeline works inside `job.step()`."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from pydantic import PrivateAttr
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from jobqueue_bridge import queue
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
+from jobqueue_bridge.retry import FailureKind
+from jobqueue_bridge.settings import load_settings
+from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError
+from media_pipelines.resources.attempt import Attempt, claim
+
+# An ffmpeg that somebody killed says nothing against the file: try again at once.
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+
+
+class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The job that a run works on. The dispatcher names it; the first step claims it; the last one completes it."""
+
+    job_id: str
+    attempt: int
+
+    _held: Attempt | None = PrivateAttr(default=None)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """A run that ends between two steps gives its job back."""
+        del context
+        if self._held is not None and not self._held.over:
+            self._held.release("the run ended between two steps")
+
+    @contextmanager
+    def step(self, context: dg.OpExecutionContext) -> Iterator[Attempt]:
+        """Whatever goes wrong inside is written to the row; then the run fails, or ends as cancelled.
+
+        Raises dg.Failure with the error's text, or Dagster's interruption where the job is no longer this run's.
+        """
+        attempt = self._held or self._claim(context)
+        try:
+            yield attempt
+        except (LeaseLost, EncodeStopped) as error:
+            attempt.abandon()
+            context.log.warning(f"{error}. Nothing was published.")
+            raise DagsterExecutionInterruptedError() from error
+        except DagsterExecutionInterruptedError:
+            _give_back(attempt, "the run was told to stop")
+            raise
+        except Exception as error:  # noqa: BLE001 - the border: every failure of an op must reach its row
+            _fail(attempt, error)
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    def _claim(self, context: dg.OpExecutionContext) -> Attempt:
+        settings = load_settings()
+        with engine_for(settings).begin() as connection:
+            try:
+                job = queue.get(connection, UUID(self.job_id))
+            except JobNotFound as gone:
+                raise DagsterExecutionInterruptedError() from gone
+        held = None
+        if job.attempt == self.attempt:
+            held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
+        if held is None:
+            context.log.warning(f"Job {job.id} is {job.status} (attempt {job.attempt}): nothing to do for this run.")
+            raise DagsterExecutionInterruptedError()
+        self._held = held
+        held.log(f"Attempt {self.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
+        return held
+
+
+def _give_back(attempt: Attempt, reason: str) -> None:
+    try:
+        attempt.release(reason)
+    except (LeaseLost, OperationalError, InterfaceError):
+        attempt.abandon()  # moved by somebody else, or unreachable: the reconciler finds it
+
+
+def _fail(attempt: Attempt, error: Exception) -> None:
+    try:
+        attempt.fail(f"{error}" or type(error).__name__, kind_of(error))
+    except (LeaseLost, OperationalError, InterfaceError):
+        attempt.abandon()
+
+
+def kind_of(error: Exception) -> FailureKind:
+    """Whether trying again can help."""
+    if isinstance(error, FfmpegFailed) and error.exit_code in _KILLED:
+        return "lost"
+    if isinstance(error, MediaError):
+        return error.kind
+    if isinstance(error, InvalidJob | VideoNotFound):
+        return "permanent"
+    return "transient"

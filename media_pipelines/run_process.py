@@ -1,0 +1,134 @@
+"""One run's own process: how it is forked warm, how others see whether it lives, how its whole group is ended.
+
+A live run holds an exclusive lock on a file named after it. The kernel drops the lock when the process dies, however
+it dies, and a process id that is used again fools nobody.
+"""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+# Imported once by the fork server, so that no run pays for it.
+PRELOAD = ["media_pipelines.warm"]
+_KILL_AFTER_S = 10.0
+
+
+def warm_context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+def start(runs_dir: Path, run_id: str, instance_ref: str) -> None:
+    """Fork a process that executes the run, and return once it is on its own.
+
+    It belongs to nobody: it outlives the caller, so that a daemon that dies takes no run with it.
+    """
+    launch = warm_context().Process(target=_detach, args=(runs_dir, run_id, instance_ref), daemon=False)
+    launch.start()
+    launch.join()
+    if launch.exitcode != 0:
+        raise OSError(f"the process for run {run_id} could not be forked (exit code {launch.exitcode})")
+
+
+def _detach(runs_dir: Path, run_id: str, instance_ref: str) -> None:
+    if os.fork():
+        os._exit(0)
+    exit_code = 1
+    try:
+        os.setsid()
+        with _alive(runs_dir, run_id):
+            exit_code = _execute(run_id, instance_ref)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+def _execute(run_id: str, instance_ref: str) -> int:
+    from dagster import DagsterEventType, DagsterInstance
+    from dagster._core.definitions.reconstruct import ReconstructableJob
+    from dagster._core.instance.ref import InstanceRef
+    from dagster._core.origin import JobPythonOrigin
+    from dagster._grpc.impl import core_execute_run
+    from dagster._serdes import deserialize_value
+    from dagster._utils.hosted_user_process import recon_job_from_origin
+    from dagster._utils.interrupts import capture_interrupts
+
+    failed = False
+    with capture_interrupts(), DagsterInstance.from_ref(deserialize_value(instance_ref, InstanceRef)) as instance:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return 0
+        assert isinstance(run.job_code_origin, JobPythonOrigin)
+        pipeline: ReconstructableJob = recon_job_from_origin(run.job_code_origin)
+        for event in core_execute_run(pipeline, run, instance, inject_env_vars=False):
+            failed = failed or event.event_type == DagsterEventType.PIPELINE_FAILURE
+    return int(failed)
+
+
+class _alive:
+    """Holds the run's lock file for as long as the block lasts, and removes it at the end."""
+
+    def __init__(self, runs_dir: Path, run_id: str) -> None:
+        self._path = runs_dir / run_id
+
+    def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def pid_of(runs_dir: Path, run_id: str) -> int | None:
+    """The process that executes a run on this host; None: there is none (any more)."""
+    with suppress(FileNotFoundError, ValueError), (runs_dir / run_id).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read())
+    return None
+
+
+def was_started_here(runs_dir: Path, run_id: str) -> bool:
+    """Whether the run's process was started on this host and has not ended in good order."""
+    return (runs_dir / run_id).exists()
+
+
+def forget(runs_dir: Path, run_id: str) -> None:
+    """Remove what a killed run left behind."""
+    (runs_dir / run_id).unlink(missing_ok=True)
+
+
+def terminate(runs_dir: Path, run_id: str) -> bool:
+    """Ask the run's process to end, and kill its whole group if it hasn't after 10 s. False: it wasn't alive."""
+    pid = pid_of(runs_dir, run_id)
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGTERM)
+
+    def kill_if_alive() -> None:
+        if pid_of(runs_dir, run_id) == pid:
+            kill_group(pid)
+
+    later = threading.Timer(_KILL_AFTER_S, kill_if_alive)
+    later.daemon = True
+    later.start()
+    return True
+
+
+def kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

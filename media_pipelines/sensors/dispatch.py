@@ -1,0 +1,191 @@
+"""Rows → runs. Reads the ready rows, asks `admission`, requests a run for each that is admitted."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import dagster as dg
+import psycopg
+import sqlalchemy as sa
+
+from jobqueue_bridge import admission, queue
+from jobqueue_bridge.database import engine_for, listen
+from jobqueue_bridge.errors import InvalidJob
+from jobqueue_bridge.queue import Checked, Job, NewJob
+from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.vocabulary import ResourceCategory
+from media_pipelines import run_process
+from media_pipelines.pipelines import (
+    ATTEMPT_TAG,
+    CATEGORY_TAG,
+    JOB_TAG,
+    ORIGIN_TAG,
+    PIPELINES,
+    PRIORITY_TAG,
+    TYPE_TAG,
+)
+from media_pipelines.resources.gpu import Gpu
+
+_LONGEST_WAIT_S = 4.5
+# Runs without VRAM that may queue in Dagster beyond the slots, so that a freed slot is taken at once.
+_LOOK_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A row that was admitted, with what its request for a run needs."""
+
+    job: Job
+    checked: Checked
+    units: tuple[int, ...]
+
+
+@dg.sensor(
+    jobs=[pipeline.definition for pipeline in PIPELINES.values()],
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Waits for rows in `jobs`, admits what slots and VRAM allow, requests their runs.",
+)
+def dispatch(context: dg.SensorEvaluationContext, gpu: Gpu) -> dg.SensorResult | dg.SkipReason:
+    del context
+    settings = load_settings()
+    deadline_s = time.monotonic() + _LONGEST_WAIT_S
+    with listen(settings) as heard:
+        while True:
+            dispatched = admit_ready(settings, gpu)
+            if dispatched:
+                return _result(dispatched)
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return dg.SkipReason("No job could start.")
+            _wait(heard, min(left_s, _until_next_retry(settings)))
+
+
+def _wait(heard: psycopg.Connection[tuple[object, ...]], seconds: float) -> None:
+    """Until a job comes or moves, or the time is over."""
+    for _ in heard.notifies(timeout=max(0.05, seconds), stop_after=1):
+        pass
+
+
+def _until_next_retry(settings: Settings) -> float:
+    with engine_for(settings).begin() as connection:
+        return queue.seconds_to_next_retry(connection) or _LONGEST_WAIT_S
+
+
+def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
+    """One look at the queue, in one transaction: refuse what can never run, admit what may, note why the rest waits."""
+    with engine_for(settings).begin() as connection:
+        if not queue.lock_dispatch(connection):
+            return []
+        ready = queue.ready(connection)
+        if not ready:
+            return []
+        checked = _refuse_unrunnable(connection, ready, settings)
+        active = queue.active(connection)
+        plan = admission.admit(_as_ready(ready, checked), active, _capacity(settings, gpu, active))
+        queue.note_waiting(connection, ready, plan.waiting)
+        return _admit(connection, plan.admitted, checked)
+
+
+def _refuse_unrunnable(connection: sa.Connection, ready: Iterable[Job], settings: Settings) -> dict[UUID, Checked]:
+    checked = {}
+    for job in ready:
+        asked = NewJob(
+            job.type,
+            job.params,
+            priority=job.priority,
+            resource_category=job.resource_category,
+            vram_required=job.vram_required,
+            max_retries=job.max_retries,
+        )
+        try:
+            checked[job.id] = queue.check(connection, asked, settings)
+        except InvalidJob as error:
+            queue.refuse(connection, job.id, error)
+    return checked
+
+
+def _as_ready(ready: Iterable[Job], checked: dict[UUID, Checked]) -> list[admission.ReadyJob]:
+    now = datetime.now(UTC)
+    return [
+        admission.ReadyJob(
+            id=job.id,
+            type=checked[job.id].kind,
+            category=ResourceCategory(job.resource_category),
+            vram_mb=job.vram_required,
+            waited_s=(now - max(job.created_at, job.retry_after or job.created_at)).total_seconds(),
+        )
+        for job in ready
+        if job.id in checked
+    ]
+
+
+def _capacity(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -> admission.Capacity:
+    return admission.Capacity(
+        slots=settings.slots,
+        vram_units=settings.vram_units,
+        starvation_s=settings.starvation_seconds,
+        free_vram_mb=_free_vram_mb(settings, gpu, active),
+        look_ahead=_LOOK_AHEAD,
+    )
+
+
+def _free_vram_mb(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -> int | None:
+    reserved = [
+        (run_process.pid_of(settings.runs_dir, job.run_id) if job.run_id else None, job.vram_mb)
+        for job in active
+        if job.vram_mb
+    ]
+    return gpu.free_beside_reservations_mb(reserved)
+
+
+def _admit(
+    connection: sa.Connection, admitted: Iterable[admission.Admitted], checked: dict[UUID, Checked]
+) -> list[Dispatched]:
+    dispatched = []
+    for entry in admitted:
+        job = queue.admit(connection, entry, checked[entry.id])
+        if job is not None:
+            dispatched.append(Dispatched(job, checked[entry.id], entry.units))
+    return dispatched
+
+
+def _result(dispatched: list[Dispatched]) -> dg.SensorResult:
+    new_partitions = []
+    for entry in dispatched:
+        pipeline = PIPELINES[entry.checked.kind]
+        key = pipeline.partition_key(entry.job)
+        if pipeline.partitions is not None and key is not None:
+            new_partitions.append(pipeline.partitions.build_add_request([key]))
+    return dg.SensorResult(
+        run_requests=[run_request(entry) for entry in dispatched],
+        dynamic_partitions_requests=new_partitions,
+    )
+
+
+def run_request(entry: Dispatched) -> dg.RunRequest:
+    """The run key names the attempt, because Dagster remembers run keys for ever."""
+    job = entry.job
+    return dg.RunRequest(
+        run_key=f"{job.id}:{job.attempt}",
+        job_name=entry.checked.kind.value,
+        run_config={"resources": {"job": {"config": {"job_id": str(job.id), "attempt": job.attempt}}}},
+        partition_key=PIPELINES[entry.checked.kind].partition_key(job),
+        tags={
+            JOB_TAG: str(job.id),
+            ATTEMPT_TAG: str(job.attempt),
+            TYPE_TAG: entry.checked.kind.value,
+            CATEGORY_TAG: str(job.resource_category),
+            PRIORITY_TAG: str(job.priority),
+            ORIGIN_TAG: str(job.origin),
+            "dagster/priority": str(-job.priority),
+            **{vram_tag(unit): "1" for unit in entry.units},
+        },
+    )
+
+
+def vram_tag(unit: int) -> str:
+    """The tag of one unit of VRAM; `dagster.yaml` limits each to one run at a time."""
+    return f"media/vram_u{unit:02d}"

@@ -1,0 +1,196 @@
+"""Rows and runs that disagree: a run that died, a host that vanished, a row whose run never came. Puts both right.
+
+The row is put right first, then the run: a slot is never free in Dagster while its job still counts as running.
+"""
+
+import json
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import dagster as dg
+from dagster._core.storage.dagster_run import RunRecord
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from jobqueue_bridge import lease, queue
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.errors import JobNotFound
+from jobqueue_bridge.queue import StaleJob
+from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines import run_process
+from media_pipelines.media import files
+from media_pipelines.pipelines import ATTEMPT_TAG, JOB_TAG
+
+# A run that is asked for appears within a second; a tick that was interrupted is resumed within a few.
+_RUN_COMES_WITHIN_S = 15
+_RUN_STARTS_WITHIN_S = 30
+_RUN_STOPS_WITHIN_S = 30
+_STATUS = dg.DagsterRunStatus
+_UNFINISHED = [_STATUS.QUEUED, _STATUS.NOT_STARTED, _STATUS.STARTING, _STATUS.STARTED, _STATUS.CANCELING]
+
+
+@dg.sensor(
+    minimum_interval_seconds=3,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Finds jobs and runs that disagree and puts both right; requests no run itself.",
+)
+def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    suspects = set(json.loads(context.cursor or "[]"))
+    settings = load_settings()
+    runs = _unfinished_runs(context.instance)
+    silent: set[str] = set()
+    notes = [
+        *_running_jobs(settings, runs, suspects, silent),
+        *_queued_jobs(settings, runs, context.instance),
+        *_orphaned_runs(settings, runs, context.instance),
+    ]
+    with engine_for(settings).begin() as connection:
+        queue.tidy_after_outside_moves(connection)
+    for note in notes:
+        context.log.info(note)
+    return dg.SensorResult(
+        skip_reason=dg.SkipReason("; ".join(notes) or "Rows and runs agree."), cursor=json.dumps(sorted(silent))
+    )
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """A run that Dagster takes for unfinished, with the attempt it was requested for."""
+
+    record: RunRecord
+    job_id: UUID
+    attempt: int
+
+    @property
+    def run_id(self) -> str:
+        return self.record.dagster_run.run_id
+
+    @property
+    def status(self) -> dg.DagsterRunStatus:
+        return self.record.dagster_run.status
+
+    def age_s(self) -> float:
+        """Since it was last updated, which is when it took its status."""
+        return (datetime.now(UTC) - self.record.update_timestamp.replace(tzinfo=UTC)).total_seconds()
+
+
+def _unfinished_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
+    records = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
+    return [
+        LiveRun(record, UUID(tags[JOB_TAG]), int(tags[ATTEMPT_TAG]))
+        for record in records
+        if JOB_TAG in (tags := record.dagster_run.tags) and ATTEMPT_TAG in tags
+    ]
+
+
+def _running_jobs(settings: Settings, runs: list[LiveRun], suspects: set[str], silent: set[str]) -> Iterator[str]:
+    with engine_for(settings).begin() as connection:
+        stale = queue.running(connection)
+    known = {run.run_id for run in runs}
+    for job in stale:
+        reason = _why_dead(job, settings, known)
+        if reason is None and job.silent_s > settings.lease_seconds:
+            # Right after the database was away every beat looks old: only the second look in a row counts.
+            mark = f"{job.id}:{job.attempt}"
+            silent.add(mark)
+            if mark in suspects:
+                reason = f"no beat for {job.silent_s:.0f} s"
+        if reason is not None:
+            yield from _rescue(job, reason, settings)
+
+
+def _why_dead(job: StaleJob, settings: Settings, unfinished: set[str]) -> str | None:
+    """What is certain about a run of this host, or by Dagster's own word."""
+    if job.run_id is None or job.host != socket.gethostname():
+        return None
+    if run_process.pid_of(settings.runs_dir, job.run_id) is not None:
+        return None
+    if run_process.was_started_here(settings.runs_dir, job.run_id):
+        return "the run's process died"
+    return None if job.run_id in unfinished else "the run ended without finishing its job"
+
+
+def _rescue(job: StaleJob, reason: str, settings: Settings) -> Iterator[str]:
+    pid = run_process.pid_of(settings.runs_dir, job.run_id) if job.run_id else None
+    if pid is not None:
+        run_process.kill_group(pid)
+    with engine_for(settings).begin() as connection:
+        status = lease.rescue(connection, job, reason)
+    if status is None:
+        return
+    if status == JobStatus.FAILED:
+        _remove_partials(job.id, settings)
+    yield f"job {job.id}: {reason}; it is {status} now"
+
+
+def _remove_partials(job_id: UUID, settings: Settings) -> None:
+    """No later attempt will: this was the last."""
+    with engine_for(settings).begin() as connection:
+        job = queue.get(connection, job_id)
+    folders = {"playback", "compilations", "thumbnails"}
+    if isinstance(asked_for := job.params.get("outputPath"), str):
+        folders.add(asked_for.rpartition("/")[0] or ".")
+    for folder in folders:
+        files.remove_partials(files.resolve_inside(settings.media_library_path, folder), str(job_id))
+
+
+def _queued_jobs(settings: Settings, runs: list[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:
+    """Admitted rows whose run was never made, or ended before it began."""
+    coming = {(run.job_id, run.attempt) for run in runs}
+    with engine_for(settings).begin() as connection:
+        overdue = queue.queued_for_longer_than(connection, _RUN_COMES_WITHIN_S)
+    for job in overdue:
+        if (job.id, job.attempt) in coming:
+            continue
+        tags = {JOB_TAG: str(job.id), ATTEMPT_TAG: str(job.attempt)}
+        if instance.get_run_records(dg.RunsFilter(tags=tags), limit=1):
+            yield from _rescue(job, "its run ended before it began", settings)
+            continue
+        with engine_for(settings).begin() as connection:
+            if queue.return_to_pending(connection, job.id, job.attempt):
+                yield f"job {job.id}: its run never came; it is pending again"
+
+
+def _orphaned_runs(settings: Settings, runs: Iterable[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:
+    """Runs that hold a slot for nobody."""
+    for run in runs:
+        if run.status == _STATUS.QUEUED:
+            if not _is_wanted(run, settings):
+                instance.report_run_canceled(run.record.dagster_run, "The job was moved before its run began.")
+                yield f"run {run.run_id}: cancelled, its job was moved"
+            continue
+        if _is_dead(run, settings):
+            instance.report_run_failed(run.record.dagster_run, "The run's process is gone.")
+            run_process.forget(settings.runs_dir, run.run_id)
+            yield f"run {run.run_id}: its process is gone"
+        elif run.age_s() > _RUN_STOPS_WITHIN_S and not _is_wanted(run, settings):
+            pid = run_process.pid_of(settings.runs_dir, run.run_id)
+            if pid is not None:
+                run_process.kill_group(pid)
+                yield f"run {run.run_id}: killed, its job was moved and it did not stop"
+
+
+def _is_dead(run: LiveRun, settings: Settings) -> bool:
+    if GRPC_INFO_TAG in run.record.dagster_run.tags:
+        return False
+    if run_process.pid_of(settings.runs_dir, run.run_id) is not None:
+        return False
+    return run_process.was_started_here(settings.runs_dir, run.run_id) or run.age_s() > _RUN_STARTS_WITHIN_S
+
+
+def _is_wanted(run: LiveRun, settings: Settings) -> bool:
+    """Whether the row still waits for, or is worked on by, this attempt."""
+    with engine_for(settings).begin() as connection:
+        try:
+            job = queue.get(connection, run.job_id)
+        except JobNotFound:
+            return False
+    if job.attempt != run.attempt:
+        return False
+    wanted = (
+        {JobStatus.QUEUED} if run.status == _STATUS.QUEUED else {JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED}
+    )
+    return job.status in wanted

@@ -1,0 +1,65 @@
+"""Pipelines in process: a row is enqueued, admitted as the dispatcher does it, and run by Dagster right here."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge import queue
+from jobqueue_bridge.queue import Job, NewJob
+from jobqueue_bridge.settings import Settings
+from media_pipelines.definitions import defs
+from media_pipelines.media.ffmpeg import find_ffmpeg
+from media_pipelines.resources.gpu import Gpu
+from media_pipelines.sensors.dispatch import admit_ready, run_request
+
+RunJob = Callable[..., Job]
+
+
+@pytest.fixture
+def ffmpeg() -> Path:
+    return find_ffmpeg(None)
+
+
+@pytest.fixture
+def instance(settings: Settings, library: Path) -> Iterator[dg.DagsterInstance]:
+    """A throw-away Dagster instance; the platform's settings reach the run through the environment, as in life."""
+    os.environ["MEDIA_LIBRARY_PATH"] = str(library)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+    del os.environ["MEDIA_LIBRARY_PATH"]
+
+
+@pytest.fixture
+def run_job(database: sa.Engine, settings: Settings, instance: dg.DagsterInstance) -> RunJob:
+    """Enqueue a job, run it once, return its row."""
+
+    def run(kind: str, params: dict[str, Any], **options: Any) -> Job:
+        with database.begin() as connection:
+            job = queue.enqueue(connection, NewJob(kind, params, **options), settings)
+        return run_again(job)
+
+    def run_again(job: Job) -> Job:
+        (dispatched,) = admit_ready(settings, Gpu())
+        assert dispatched.job.id == job.id
+        request = run_request(dispatched)
+        if request.partition_key:
+            for name in ("videos", "compilations"):
+                instance.add_dynamic_partitions(name, [request.partition_key])
+        assert request.job_name is not None
+        defs.resolve_job_def(request.job_name).execute_in_process(
+            run_config=request.run_config,
+            partition_key=request.partition_key,
+            tags=request.tags,
+            instance=instance,
+            raise_on_error=False,
+        )
+        with database.begin() as connection:
+            return queue.get(connection, job.id)
+
+    run.again = run_again  # type: ignore[attr-defined]
+    return run
