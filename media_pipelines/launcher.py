@@ -20,14 +20,14 @@ from media_pipelines import run_process
 _OUR_MODULE = "media_pipelines.definitions"
 
 
-class WarmRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[type-arg]
+class WarmRunLauncher(RunLauncher, ConfigurableClass):
     """Forks our own runs; anything else goes the stock launcher's way."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
-        self._stock = DefaultRunLauncher()
+        self._stock: Any = DefaultRunLauncher()
         self._runs_dir: Path = load_settings().runs_dir
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:

@@ -12,13 +12,7 @@ from jobqueue_bridge.vocabulary import NEEDS, JobType
 from media_pipelines.assets.compilations import random_compilation
 from media_pipelines.assets.library import library_scan, public_gallery_scan
 from media_pipelines.assets.renditions import streaming_rendition, thumbnail, video_metadata
-
-TYPE_TAG = "media/type"
-CATEGORY_TAG = "media/category"
-JOB_TAG = "media/job_id"
-ATTEMPT_TAG = "media/attempt"
-PRIORITY_TAG = "media/priority"
-ORIGIN_TAG = "media/origin"
+from media_pipelines.tags import CATEGORY_TAG, TYPE_TAG
 
 
 @dataclass(frozen=True)

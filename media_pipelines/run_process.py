@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 # Imported once by the fork server, so that no run pays for it.
@@ -25,16 +25,29 @@ def warm_context() -> ForkServerContext:
     return context
 
 
+def warm_up() -> None:
+    """Start the fork server now, in the background, rather than with the first run."""
+    threading.Thread(target=lambda: _run_to_end(warm_context().Process(target=_nothing)), daemon=True).start()
+
+
+def _nothing() -> None:
+    """What the process does that only warms the server up."""
+
+
+def _run_to_end(process: ForkServerProcess) -> int:
+    process.start()
+    process.join()
+    return -1 if process.exitcode is None else process.exitcode
+
+
 def start(runs_dir: Path, run_id: str, instance_ref: str) -> None:
     """Fork a process that executes the run, and return once it is on its own.
 
     It belongs to nobody: it outlives the caller, so that a daemon that dies takes no run with it.
     """
-    launch = warm_context().Process(target=_detach, args=(runs_dir, run_id, instance_ref), daemon=False)
-    launch.start()
-    launch.join()
-    if launch.exitcode != 0:
-        raise OSError(f"the process for run {run_id} could not be forked (exit code {launch.exitcode})")
+    exit_code = _run_to_end(warm_context().Process(target=_detach, args=(runs_dir, run_id, instance_ref)))
+    if exit_code != 0:
+        raise OSError(f"the process for run {run_id} could not be forked (exit code {exit_code})")
 
 
 def _detach(runs_dir: Path, run_id: str, instance_ref: str) -> None:
@@ -43,7 +56,7 @@ def _detach(runs_dir: Path, run_id: str, instance_ref: str) -> None:
     exit_code = 1
     try:
         os.setsid()
-        with _alive(runs_dir, run_id):
+        with _Alive(runs_dir, run_id):
             exit_code = _execute(run_id, instance_ref)
     finally:
         sys.stdout.flush()
@@ -73,7 +86,7 @@ def _execute(run_id: str, instance_ref: str) -> int:
     return int(failed)
 
 
-class _alive:
+class _Alive:
     """Holds the run's lock file for as long as the block lasts, and removes it at the end."""
 
     def __init__(self, runs_dir: Path, run_id: str) -> None:

@@ -17,7 +17,7 @@ _FRAMES = 5
 
 @dg.op(
     ins={"library_video": dg.In(dg.Nothing)},
-    description=f"Probe the file, decode {_FRAMES} frames spread over it, refresh its row; a broken file fails the job.",
+    description=f"Probe the file, decode {_FRAMES} frames spread over it, refresh its row; a broken file fails.",
 )
 def validate_video(
     context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg

@@ -4,9 +4,11 @@ Takes the arguments of `dagster-daemon run`. Only one daemon may work on one dat
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from threading import Event
 from typing import Any
+
+from media_pipelines import run_process
 
 SENSOR_PAUSE_S = 0.1
 DEQUEUE_PAUSE_S = 0.1
@@ -18,6 +20,7 @@ def main() -> None:
 
     _hold_daemon_lock()
     _shorten_pauses()
+    run_process.warm_up()
     run_command(sys.argv[1:], prog_name="media-pipelines-daemon")
 
 
@@ -43,11 +46,11 @@ def _shorten_pauses() -> None:
         def __init__(self, interval_seconds: float) -> None:
             super().__init__(min(interval_seconds, DEQUEUE_PAUSE_S))
 
-        def core_loop(self, workspace_process_context: Any, shutdown_event: Event) -> Iterator[Any]:
+        def core_loop(self, workspace_process_context: Any, shutdown_event: Event) -> Generator[Any, None, None]:
             yield from super().core_loop(workspace_process_context, _ShortWait(shutdown_event, DEQUEUE_PAUSE_S))
 
     sensor.MIN_INTERVAL_LOOP_TIME = SENSOR_PAUSE_S  # type: ignore[assignment]
-    controller.QueuedRunCoordinatorDaemon = PromptCoordinatorDaemon  # type: ignore[misc]
+    controller.QueuedRunCoordinatorDaemon = PromptCoordinatorDaemon  # type: ignore[attr-defined, assignment]
 
 
 class _ShortWait(Event):

@@ -1,6 +1,7 @@
 """Dagster's Postgres storage with a connection pool.
 
-The stock one opens a connection for every query (SQLAlchemy's NullPool), which costs more than most of the queries.
+The stock one opens a connection for every query (SQLAlchemy's NullPool) and looks all tables up at each start of a
+process, which costs more than most of the queries.
 """
 
 from collections.abc import Mapping
@@ -11,20 +12,28 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
 
+_CREATION_LOCK = 7_261_114_004
+# One table of each of the three storages, the one it makes last.
+_PROOFS = ("instance_info", "asset_daemon_asset_evaluations", "event_logs", "dynamic_partitions", "job_ticks")
+
 
 class PooledPostgresStorage(DagsterPostgresStorage):
     """`dagster.yaml` names it; takes `postgres_url` and `should_autocreate_tables` as the stock storage does."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self, postgres_url: str, should_autocreate_tables: bool, inst_data: ConfigurableClassData | None = None
+    ) -> None:
         engine = sa.create_engine(
-            self.postgres_url,
+            postgres_url,
             isolation_level="AUTOCOMMIT",
             pool_size=4,
             max_overflow=28,
             pool_pre_ping=True,
             pool_recycle=600,
         )
+        if should_autocreate_tables:
+            _create_tables(engine, postgres_url)
+        super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage._engine = engine
 
@@ -33,7 +42,25 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PooledPostgresStorage":
         return cls(
-            inst_data=inst_data,
-            postgres_url=pg_url_from_config(config_value),  # type: ignore[arg-type]
+            postgres_url=pg_url_from_config(config_value),
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+            inst_data=inst_data,
         )
+
+
+def _create_tables(engine: sa.Engine, postgres_url: str) -> None:
+    """Once, however many processes start at the same time."""
+    with engine.connect() as connection:
+        if _complete(connection):
+            return
+        connection.execute(sa.select(sa.func.pg_advisory_lock(_CREATION_LOCK)))
+        try:
+            if not _complete(connection):
+                DagsterPostgresStorage(postgres_url, should_autocreate_tables=True)
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(_CREATION_LOCK)))
+
+
+def _complete(connection: sa.Connection) -> bool:
+    found = connection.execute(sa.select(*(sa.func.to_regclass(name) for name in _PROOFS))).one()
+    return all(found)

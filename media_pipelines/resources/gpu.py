@@ -1,8 +1,11 @@
 """The doorway to NVML. A host without an NVIDIA GPU has None everywhere, and the declared VRAM decides alone."""
 
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -23,8 +26,7 @@ class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def memory(self) -> GpuMemory | None:
         """None: no GPU, no driver, or NVML refuses."""
-        import pynvml
-
+        pynvml: Any = _nvml()
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
@@ -41,8 +43,8 @@ class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
     def free_beside_reservations_mb(self, reserved: Iterable[tuple[int | None, int]]) -> int | None:
         """Free memory less what runs have reserved and not taken yet.
 
-        `reserved`: for each active job the pid of its run (None: not started) and the MB it declared. A run's own use and
-        that of its children counts as taken.
+        `reserved`: for each active job the pid of its run (None: not started) and the MB it declared. What a run and
+        its children use counts as taken.
         """
         memory = self.memory()
         if memory is None:
@@ -51,9 +53,16 @@ class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
         return memory.free_mb - pending
 
 
-def _by_pid(device: object) -> dict[int, int]:
-    import pynvml
+def _nvml() -> ModuleType:
+    """NVIDIA's own binding. The package of the same name warns on import that it only wraps it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import pynvml
+    return pynvml
 
+
+def _by_pid(device: object) -> dict[int, int]:
+    pynvml: Any = _nvml()
     processes = [
         *pynvml.nvmlDeviceGetComputeRunningProcesses(device),
         *pynvml.nvmlDeviceGetGraphicsRunningProcesses(device),

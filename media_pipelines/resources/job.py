@@ -53,7 +53,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         except DagsterExecutionInterruptedError:
             _give_back(attempt, "the run was told to stop")
             raise
-        except Exception as error:  # noqa: BLE001 - the border: every failure of an op must reach its row
+        except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
             raise dg.Failure(description=str(error), allow_retries=False) from error
 

@@ -17,16 +17,9 @@ from jobqueue_bridge.queue import Checked, Job, NewJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import ResourceCategory
 from media_pipelines import run_process
-from media_pipelines.pipelines import (
-    ATTEMPT_TAG,
-    CATEGORY_TAG,
-    JOB_TAG,
-    ORIGIN_TAG,
-    PIPELINES,
-    PRIORITY_TAG,
-    TYPE_TAG,
-)
+from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.gpu import Gpu
+from media_pipelines.tags import ATTEMPT_TAG, CATEGORY_TAG, JOB_TAG, ORIGIN_TAG, PRIORITY_TAG, TYPE_TAG, vram_tag
 
 _LONGEST_WAIT_S = 4.5
 # Runs without VRAM that may queue in Dagster beyond the slots, so that a freed slot is taken at once.
@@ -184,8 +177,3 @@ def run_request(entry: Dispatched) -> dg.RunRequest:
             **{vram_tag(unit): "1" for unit in entry.units},
         },
     )
-
-
-def vram_tag(unit: int) -> str:
-    """The tag of one unit of VRAM; `dagster.yaml` limits each to one run at a time."""
-    return f"media/vram_u{unit:02d}"

@@ -22,7 +22,7 @@ from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
 from media_pipelines.media import files
-from media_pipelines.pipelines import ATTEMPT_TAG, JOB_TAG
+from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG
 
 # A run that is asked for appears within a second; a tick that was interrupted is resumed within a few.
 _RUN_COMES_WITHIN_S = 15

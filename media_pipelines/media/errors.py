@@ -1,0 +1,227 @@
+"""What can go wrong with media, as facts: each class says which kind of failure it is and what a person should read.
+
+`kind` is what a retry decides on: "transient" may pass by itself, "capacity" passes when something else ends,
+"permanent" is in the file or the request and stays. Facts are the exception's own arguments, so every error survives
+being pickled from a worker process.
+"""
+
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["transient", "capacity", "permanent"]
+
+_CAPACITY = (
+    "OpenEncodeSessionEx failed",
+    "out of memory",
+    "Cannot allocate memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "No capable devices found",
+)
+_DISK_FULL = ("No space left on device", "Disk quota exceeded")
+_PERMANENT = (
+    "Invalid data found when processing input",
+    "moov atom not found",
+    "No such file or directory",
+    "Permission denied",
+    "Is a directory",
+    "matches no streams",
+    "does not contain any stream",
+    "Unknown encoder",
+    "Unknown decoder",
+    "Decoder not found",
+    "Encoder not found",
+    "No such filter",
+    "Unrecognized option",
+    "Option not found",
+    "Protocol not found",
+    "Not yet implemented in FFmpeg",
+)
+
+
+class MediaError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    kind: Kind = "permanent"
+
+
+class UnreadableMedia(MediaError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} cannot be read as a video: {self.reason}"
+
+
+class NoVideoStream(MediaError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} holds no video stream (cover art does not count)"
+
+
+class ProbeTimedOut(MediaError):
+    """Reading took too long. Transient: a sleeping disk or a busy network mount looks the same as a bad file."""
+
+    kind: Kind = "transient"
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__(path, timeout_s)
+        self.path = path
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"Reading {_shown(self.path)} took longer than {self.timeout_s:g} s and was given up"
+
+
+class ProbeCrashed(MediaError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"Reading {_shown(self.path)} crashed the decoder; the file is damaged or crafted"
+
+
+class FfmpegMissing(MediaError):
+    def __init__(self, wanted: str) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return f"No ffmpeg: {self.wanted}"
+
+
+class FfmpegFailed(MediaError):
+    """ffmpeg ended with an error. What it wrote to stderr decides the kind; unknown words mean transient."""
+
+    kind: Kind = "transient"
+
+    def __init__(self, command: Sequence[str], exit_code: int, stderr_tail: Sequence[str]) -> None:
+        super().__init__(tuple(command), exit_code, tuple(stderr_tail))
+        self.command = tuple(command)
+        self.exit_code = exit_code
+        self.stderr_tail = tuple(stderr_tail)
+        self.disk_full = exit_code > 0 and _mentions(self.stderr_tail, _DISK_FULL)
+        self.kind = self._judge()
+
+    def _judge(self) -> Kind:
+        if self.exit_code < 0 or self.disk_full:
+            return "transient"
+        if _mentions(self.stderr_tail, _CAPACITY):
+            return "capacity"
+        return "permanent" if _mentions(self.stderr_tail, _PERMANENT) else "transient"
+
+    def __str__(self) -> str:
+        return f"{self._headline()}\ncommand: {shlex.join(self.command)}\n" + "\n".join(self.stderr_tail[-12:])
+
+    def _headline(self) -> str:
+        if self.disk_full:
+            return f"ffmpeg ran out of disk space (exit code {self.exit_code})"
+        if self.exit_code < 0:
+            return f"ffmpeg was killed by {_signal_name(-self.exit_code)}"
+        if self.kind == "capacity":
+            return f"ffmpeg found no free encoder session or memory (exit code {self.exit_code})"
+        return f"ffmpeg failed with exit code {self.exit_code}"
+
+
+class FfmpegStalled(MediaError):
+    kind: Kind = "transient"
+
+    def __init__(self, command: Sequence[str], stall_s: float) -> None:
+        super().__init__(tuple(command), stall_s)
+        self.command = tuple(command)
+        self.stall_s = stall_s
+
+    def __str__(self) -> str:
+        return f"ffmpeg made no progress for {self.stall_s:g} s and was stopped\ncommand: {shlex.join(self.command)}"
+
+
+class EncodeStopped(MediaError):
+    """The caller's `stop()` asked for it: not a failure of the media."""
+
+    kind: Kind = "transient"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Stopped: {self.reason}"
+
+
+class OutputRejected(MediaError):
+    """The result exists but is not what was asked for; it must not be published."""
+
+    def __init__(self, path: Path, problems: tuple[str, ...]) -> None:
+        super().__init__(path, problems)
+        self.path = path
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} was rejected: {'; '.join(self.problems)}"
+
+
+class TargetExists(MediaError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} exists already and is not overwritten"
+
+
+class DiskFull(MediaError):
+    kind: Kind = "transient"
+
+    def __init__(self, path: Path, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(path, needed_bytes, free_bytes)
+        self.path = path
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+    def __str__(self) -> str:
+        needed, free = self.needed_bytes / 1e6, self.free_bytes / 1e6
+        return f"{_shown(self.path)} needs {needed:.1f} MB of disk, {free:.1f} MB are free"
+
+
+class PathOutsideLibrary(MediaError):
+    def __init__(self, path: str, root: Path) -> None:
+        super().__init__(path, root)
+        self.path = path
+        self.root = root
+
+    def __str__(self) -> str:
+        return f"{self.path!r} is not a path inside the library {_shown(self.root)}"
+
+
+class NoUsableFrame(MediaError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"No frame of {_shown(self.path)} could be turned into an image"
+
+
+def _mentions(lines: Sequence[str], words: Sequence[str]) -> bool:
+    return any(word in line for line in lines for word in words)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _shown(path: Path) -> str:
+    """A path on one printable line, also when its name is not valid UTF-8 or holds a newline."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,230 @@
+"""Paths and files of the library: what lies inside it, which files are videos, and how an output appears whole.
+
+Everything is blocking file system work on the caller's paths. Nothing here knows a container or a codec.
+"""
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from media_pipelines.media import errors
+
+VIDEO_EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg", ".m2v"}
+    | {".vob", ".ts", ".m2ts", ".mts", ".3gp", ".3g2", ".ogv", ".mxf", ".rm", ".rmvb", ".divx", ".dv", ".wtv"}
+)
+_JUNK_FOLDERS = {"@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "lost+found", "System Volume Information"}
+_NAME_MAX_BYTES = 255
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_NOT_SUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.EACCES}
+
+OnSkip = Callable[[Path, str], None]
+
+
+def resolve_inside(root: Path, relative: str) -> Path:
+    """The path `relative` names below `root`, which need not exist yet.
+
+    Raises PathOutsideLibrary for an absolute, empty or climbing path and for one that symbolic links lead out.
+    """
+    outside = errors.PathOutsideLibrary(relative, root)
+    if not relative or "\0" in relative or relative.startswith("/") or ".." in relative.split("/"):
+        raise outside
+    try:
+        real = os.path.realpath(root / relative)
+    except (OSError, ValueError) as error:
+        raise outside from error
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        raise outside
+    return root / relative
+
+
+def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None) -> Iterator[Path]:
+    """Video files below a folder of the library, each folder in the order of its names.
+
+    Passes silently over hidden files, `.partial` files, files of other kinds and the folders that NAS systems leave;
+    reports to `on_skip` what looks like a video or a folder and cannot be taken.
+    """
+    skip = on_skip or _ignore
+    inside = os.path.realpath(root)
+    seen: set[tuple[int, int]] = set()
+    waiting = [below]
+    while waiting:
+        path = waiting.pop()
+        try:
+            info = path.stat()
+            if not stat.S_ISDIR(info.st_mode):
+                if _is_takable(path, info, skip):
+                    yield path
+                continue
+            if (info.st_dev, info.st_ino) in seen:
+                skip(path, "the folder was visited already (a symbolic link)")
+                continue
+            seen.add((info.st_dev, info.st_ino))
+            waiting.extend(reversed(list(_entries(path, inside, skip))))
+        except OSError as error:
+            skip(path, error.strerror or str(error))
+
+
+def _entries(folder: Path, inside: str, skip: OnSkip) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = folder / entry.name
+            if not _is_wanted(entry):
+                continue
+            if not _is_utf8(entry.name):
+                skip(path, "its name is not valid UTF-8")
+            elif entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                skip(path, "it is a symbolic link that leads out of the library")
+            else:
+                yield path
+
+
+def _is_wanted(entry: os.DirEntry[str]) -> bool:
+    """Without a system call where the file system says what an entry is: a library has many sidecar files."""
+    name = entry.name
+    if name.startswith(".") or name in _JUNK_FOLDERS or ".partial" in Path(name).suffixes:
+        return False
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS or entry.is_dir()
+
+
+def _is_takable(path: Path, info: os.stat_result, skip: OnSkip) -> bool:
+    if stat.S_ISREG(info.st_mode):
+        return True
+    skip(path, "it is not a regular file")
+    return False
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _ignore(path: Path, reason: str) -> None:
+    """Nobody asked what is skipped."""
+
+
+def partial_path(target: Path, owner: str) -> Path:
+    """Where `owner` (a job's id) writes `target` until it is whole: beside it, with its extension, by which ffmpeg
+    knows the format. A name that would be too long becomes a hidden one with a digest of the target's."""
+    _require_owner(owner)
+    suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
+    name = f"{target.stem}.{owner}.partial{suffix}"
+    if len(os.fsencode(name)) > _NAME_MAX_BYTES:
+        digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+        name = f".{digest}.{owner}.partial{suffix}"
+    return target.with_name(name)
+
+
+def remove_partials(directory: Path, owner: str) -> list[Path]:
+    """Delete what `owner` left half-written in one folder (not below it); return what was deleted."""
+    _require_owner(owner)
+    if not directory.is_dir():
+        return []
+    left = [path for path in sorted(directory.iterdir()) if f".{owner}.partial" in path.name and not path.is_dir()]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left
+
+
+def _require_owner(owner: str) -> None:
+    if not owner or "/" in owner or "\0" in owner:
+        raise ValueError(f"An owner of partial files is a short plain name, not {owner!r}")
+
+
+def publish(partial: Path, target: Path, *, replace: bool = False) -> None:
+    """Give a finished file its name: flushed to disk first, then renamed in one step, then the folder flushed.
+
+    Raises TargetExists, leaving both files as they are, unless `replace`.
+    """
+    _flush(partial)
+    if replace:
+        partial.replace(target)
+    else:
+        _rename_to_free_name(partial, target)
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename_to_free_name(partial: Path, target: Path) -> None:
+    """The first way that the file system offers: exFAT and many network mounts lack one or two of the three."""
+    for rename in (_rename_noreplace, _link_and_unlink):
+        try:
+            rename(partial, target)
+        except FileExistsError as error:
+            raise errors.TargetExists(target) from error
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+        else:
+            return
+    _reserve_and_replace(partial, target)
+
+
+def _rename_noreplace(partial: Path, target: Path) -> None:
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if renameat2(_AT_FDCWD, os.fsencode(partial), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(partial), None, str(target))
+
+
+def _link_and_unlink(partial: Path, target: Path) -> None:
+    os.link(partial, target)
+    partial.unlink()
+
+
+def _reserve_and_replace(partial: Path, target: Path) -> None:
+    """Last resort: the name is taken by an empty file first, which a crash in between would leave."""
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError as error:
+        raise errors.TargetExists(target) from error
+    partial.replace(target)
+
+
+def require_free_space(path: Path, needed_bytes: int) -> None:
+    """Raise DiskFull unless the disk that holds (or will hold) `path` has that much free."""
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise errors.DiskFull(path, needed_bytes, free_bytes)
+
+
+def free_name(target: Path, tag: str) -> Path:
+    """`target` if nothing has that name yet, else the first free one of `stem.tag.ext`, `stem.tag-2.ext`, …
+
+    Only a suggestion: `publish` decides, atomically.
+    """
+    if not os.path.lexists(target):
+        return target
+    number = 1
+    while True:
+        mark = f".{tag}{target.suffix}" if number == 1 else f".{tag}-{number}{target.suffix}"
+        candidate = target.with_name(_shortened(target.stem, _NAME_MAX_BYTES - len(os.fsencode(mark))) + mark)
+        if not os.path.lexists(candidate):
+            return candidate
+        number += 1
+
+
+def _shortened(stem: str, limit_bytes: int) -> str:
+    """The longest beginning of a stem that fits, cut between characters."""
+    while len(os.fsencode(stem)) > limit_bytes:
+        stem = stem[:-1]
+    return stem

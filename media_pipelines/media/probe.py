@@ -1,0 +1,571 @@
+"""What a file holds, read by libav in worker processes: a file that crashes or hangs the decoder costs one verdict.
+
+Nothing here writes. Only regular files are opened, only by known container formats and only through the file
+protocol, so a playlist renamed to .mp4 reaches neither the network nor other files.
+"""
+
+import collections
+import ctypes
+import faulthandler
+import hashlib
+import multiprocessing
+import os
+import resource
+import signal
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from media_pipelines.media import errors
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
+
+# Demuxers that hold video, or audio alone (so that an audio file gets the better message). No hls, concat or dash:
+# those open other files. No image formats: a renamed JPEG would pass as a video of one frame.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,rm,wtv,dv,nut,ivf,gif,"
+    "h264,hevc,m4v,obu,av1,mp3,wav,aac,flac"
+)
+# These guess their duration from the bit rate: it says nothing about truncation.
+_GUESSED_DURATION = {"mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu", "av1", "ivf", "aac", "mp3"}
+_QUALITIES = (4320, 2160, 1440, 1080, 720, 480, 360, 240, 144)
+_PACKETS_PER_POSITION = 500
+# How much picture is decoded to prove the end: 289 frames of 1080p, 72 of 2160p.
+_PIXELS_TO_THE_END = 600_000_000
+# Their index names key frames. Elsewhere a seek may land between two, and only what follows the second decodes.
+_INDEXED = {"mp4", "matroska"}
+_STEPS_BACK_S = (0.0, 3.0, 12.0, float("inf"))
+# A file without a duration is read once to find it, unless that would take too long.
+_MEASURED_BYTES = 4_000_000_000
+_PR_SET_PDEATHSIG = 1
+_WINDOW = 16
+_KILLED_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+# Beyond what a probe may take by itself: the pool has then lost track of its worker.
+_POOL_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream. `duration_s` is None where the container does not say; `config` is a digest of the decoder's
+    configuration (SPS and PPS for H.264), equal for streams that can be joined without re-encoding."""
+
+    index: int
+    kind: StreamKind
+    codec: str
+    language: str | None = None
+    title: str | None = None
+    channels: int | None = None
+    channel_layout: str | None = None
+    sample_rate_hz: int | None = None
+    duration_s: float | None = None
+    time_base: str | None = None
+    config: str = ""
+    is_default: bool = False
+    is_cover: bool = False
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file holds. `width` and `height` are as displayed, after rotation, before `sar` is applied; `rotation`
+    is clockwise degrees to turn the stored picture (0, 90, 180, 270). The video is `video_index`, not cover art."""
+
+    path: Path
+    size_bytes: int
+    container: str
+    duration_s: float | None
+    width: int
+    height: int
+    rotation: int
+    sar: Fraction
+    fps: float | None
+    video_codec: str
+    pix_fmt: str | None
+    audio_codec: str | None
+    has_audio: bool
+    has_video: bool
+    bitrate_kbps: int | None
+    streams: tuple[Stream, ...]
+    video_index: int
+    frames_decoded: int
+
+    @property
+    def orientation(self) -> Literal["landscape", "portrait", "square"]:
+        shape = self.width * self.sar
+        if shape == self.height:
+            return "square"
+        return "landscape" if shape > self.height else "portrait"
+
+    @property
+    def quality(self) -> str:
+        """The usual name of the size, such as "1080p": by the short side, or for a wide picture (1920×804) by what
+        its long side would be at 16:9."""
+        short, long = sorted((self.width, self.height))
+        lines = max(short, min(long * 9 / 16, short * 1.35))
+        name = next((quality for quality in _QUALITIES if lines >= quality * 0.95), short)
+        return f"{name}p"
+
+    @property
+    def video(self) -> Stream:
+        return next(stream for stream in self.streams if stream.index == self.video_index)
+
+    @property
+    def audio(self) -> tuple[Stream, ...]:
+        """Audio streams, the default one first."""
+        return tuple(sorted(self.of_kind("audio"), key=lambda stream: not stream.is_default))
+
+    def of_kind(self, kind: StreamKind) -> tuple[Stream, ...]:
+        return tuple(stream for stream in self.streams if stream.kind == kind)
+
+
+class Prober:
+    """Probes files in worker processes that it starts on first use and stops at the end of the `with` block.
+
+    Make it in a thread that outlives it: the workers die with the thread that started them, which is how no worker
+    outlives a killed process (they are then replaced, at the price of a restart).
+    """
+
+    def __init__(self, workers: int = 1, timeout_s: float = 20.0) -> None:
+        self._workers = workers
+        self._timeout_s = timeout_s
+        self._pool: Any = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._drop(self._pool)
+
+    def probe(self, path: Path, *, decode_frames: int = 0) -> Probe:
+        """Read one file. With `decode_frames`, also decode that many frames spread over the duration, the last near
+        its end, and check that the declared duration is really there.
+
+        Raises UnreadableMedia, NoVideoStream, ProbeTimedOut or ProbeCrashed.
+        """
+        for _ in range(3):
+            pool, future = self._schedule(path, decode_frames)
+            verdict = self._settle(pool, future, path)
+            if verdict is not None:
+                break
+        if isinstance(verdict, Probe):
+            return verdict
+        raise verdict or errors.ProbeCrashed(path)
+
+    def probe_many(
+        self, paths: Iterable[Path], *, decode_frames: int = 0
+    ) -> Iterator[tuple[Path, Probe | errors.MediaError]]:
+        """Read files in the order given. Streams: only a window of them is in flight, whatever the number."""
+        waiting: collections.deque[tuple[Path, Any, Any]] = collections.deque()
+        for path in paths:
+            waiting.append((path, *self._schedule(path, decode_frames)))
+            if len(waiting) > self._workers * _WINDOW:
+                yield self._next(waiting, decode_frames)
+        while waiting:
+            yield self._next(waiting, decode_frames)
+
+    def _next(
+        self, waiting: "collections.deque[tuple[Path, Any, Any]]", decode_frames: int
+    ) -> tuple[Path, Probe | errors.MediaError]:
+        path, pool, future = waiting.popleft()
+        verdict = self._settle(pool, future, path)
+        if verdict is not None:
+            return path, verdict
+        try:
+            return path, self.probe(path, decode_frames=decode_frames)
+        except errors.MediaError as error:
+            return path, error
+
+    def _schedule(self, path: Path, decode_frames: int) -> tuple[Any, Any]:
+        from pebble import ProcessPool
+
+        import_libav()
+        with self._lock:
+            if self._pool is None or not self._pool.active:
+                self._pool = ProcessPool(
+                    max_workers=self._workers,
+                    max_tasks=2000,
+                    initializer=_start_worker,
+                    initargs=(os.getpid(),),
+                    context=multiprocessing.get_context("fork"),
+                )
+            pool = self._pool
+            return pool, pool.schedule(read, args=(str(path), decode_frames), timeout=self._timeout_s)
+
+    def _settle(self, pool: Any, future: Any, path: Path) -> Probe | errors.MediaError | None:
+        """The verdict on one file, or None when its worker or the pool was lost for no fault of the file."""
+        from pebble import ProcessExpired
+
+        try:
+            probe: Probe = future.result(timeout=self._timeout_s * (_WINDOW + 1) + _POOL_GRACE_S)
+        except errors.MediaError as error:
+            return error
+        except ProcessExpired as expired:
+            return None if -(expired.exitcode or 0) in _KILLED_FROM_OUTSIDE else errors.ProbeCrashed(path)
+        except FutureTimeout:
+            if future.done():
+                return errors.ProbeTimedOut(path, self._timeout_s)
+            self._drop(pool)
+            return None
+        except (BrokenProcessPool, CancelledError):
+            self._drop(pool)
+            return None
+        return probe
+
+    def _drop(self, pool: Any) -> None:
+        with self._lock:
+            if self._pool is pool:
+                self._pool = None
+        if pool is not None:
+            pool.stop()
+            pool.join()
+
+
+def import_libav() -> None:
+    """Load libav before the workers are forked: a fork of a process with threads must not import anything."""
+    import av  # noqa: F401
+
+
+def _start_worker(parent: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A crash is a verdict here: no core file, no dump of Python's stack into the run's log.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.disable()
+
+
+def read(path_text: str, decode_frames: int) -> Probe:
+    """Read one file in this process: what the workers run. Raises UnreadableMedia or NoVideoStream."""
+    import av
+
+    path = Path(path_text)
+    size_bytes = _regular_size(path)
+    try:
+        with av.open(
+            f"file:{path_text}",
+            mode="r",
+            metadata_errors="replace",
+            options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
+        ) as container:
+            return _describe(container, path, size_bytes, decode_frames)
+    except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
+        raise errors.UnreadableMedia(path, _reason(error)) from error
+
+
+def _regular_size(path: Path) -> int:
+    """The size of a regular file. Anything else is refused unopened: opening a fifo blocks for ever."""
+    try:
+        info = path.stat()
+    except (OSError, ValueError) as error:
+        raise errors.UnreadableMedia(path, getattr(error, "strerror", None) or str(error)) from error
+    if stat.S_ISDIR(info.st_mode):
+        raise errors.UnreadableMedia(path, "it is a folder")
+    if not stat.S_ISREG(info.st_mode):
+        raise errors.UnreadableMedia(path, "it is not a regular file")
+    if info.st_size == 0:
+        raise errors.UnreadableMedia(path, "it is empty (0 bytes)")
+    return info.st_size
+
+
+def _reason(error: Exception) -> str:
+    import av
+
+    if isinstance(error, av.InvalidDataError):
+        return "its data is damaged, incomplete or not video (libav: invalid data)"
+    if isinstance(error, av.ArgumentError):
+        return "it is not one of the container formats that hold video"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_frames: int) -> Probe:
+    streams = tuple(_stream(stream) for stream in container.streams)
+    candidates = [stream for stream in streams if stream.kind == "video" and not stream.is_cover]
+    if not candidates:
+        raise errors.NoVideoStream(path)
+    chosen = min(candidates, key=lambda stream: not stream.is_default)
+    video = _video_stream(container, chosen.index)
+    duration_s = _duration_s(container, streams)
+    _require_whole(container, path, size_bytes)
+    frames = _Frames(container, video, path)
+    rotation = frames.rotation()
+    if duration_s is None and size_bytes <= _MEASURED_BYTES:
+        duration_s = frames.measured_duration_s()
+    frames_decoded = frames.spread(decode_frames, duration_s, chosen) if decode_frames else 0
+
+    context = video.codec_context
+    if not context.width or not context.height:
+        raise errors.UnreadableMedia(path, "the size of its picture is unknown")
+    turned = rotation in (90, 270)
+    audio = sorted((s for s in streams if s.kind == "audio"), key=lambda stream: not stream.is_default)
+    return Probe(
+        path=path,
+        size_bytes=size_bytes,
+        container=container.format.name,
+        duration_s=duration_s,
+        width=context.height if turned else context.width,
+        height=context.width if turned else context.height,
+        rotation=rotation,
+        sar=_sar(video, turned=turned),
+        fps=_fps(video),
+        video_codec=chosen.codec,
+        pix_fmt=context.pix_fmt,
+        audio_codec=audio[0].codec if audio else None,
+        has_audio=bool(audio),
+        has_video=True,
+        bitrate_kbps=round(size_bytes * 8 / duration_s / 1000) if duration_s else None,
+        streams=streams,
+        video_index=chosen.index,
+        frames_decoded=frames_decoded,
+    )
+
+
+def _require_whole(container: "InputContainer", path: Path, size_bytes: int) -> None:
+    """An MP4's index says where each sample lies: a truncated file is told without reading its data."""
+    if "mp4" not in container.format.name.split(","):
+        return
+    lasts = [stream.index_entries[-1] for stream in container.streams if len(stream.index_entries)]
+    needed_bytes = max((entry.pos + entry.size for entry in lasts), default=0)
+    if needed_bytes > size_bytes:
+        raise errors.UnreadableMedia(path, f"it is truncated: {size_bytes} of at least {needed_bytes} bytes")
+
+
+def _video_stream(container: "InputContainer", index: int) -> "VideoStream":
+    from av.video.stream import VideoStream
+
+    stream = container.streams[index]
+    assert isinstance(stream, VideoStream)
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _stream(stream: Any) -> Stream:
+    """One libav stream. Typed Any: what a stream has depends on its kind, and unknown codecs have no context."""
+    from av.stream import Disposition
+
+    context = stream.codec_context
+    sound = context if stream.type == "audio" else None
+    return Stream(
+        index=stream.index,
+        kind=stream.type if stream.type in ("video", "audio", "subtitle", "attachment") else "data",
+        codec=context.codec.canonical_name if context is not None else "unknown",
+        language=_tag(stream, "language", missing="und"),
+        title=_tag(stream, "title"),
+        channels=sound.channels if sound else None,
+        channel_layout=sound.layout.name if sound else None,
+        sample_rate_hz=sound.sample_rate if sound else None,
+        duration_s=_stream_duration_s(stream),
+        time_base=str(stream.time_base) if stream.time_base else None,
+        config=_digest(getattr(context, "extradata", None)),
+        is_default=bool(stream.disposition & Disposition.default),
+        is_cover=bool(stream.disposition & Disposition.attached_pic),
+    )
+
+
+def _tag(stream: Any, name: str, missing: str = "") -> str | None:
+    value = next((value for key, value in stream.metadata.items() if key.lower() == name), missing)
+    return None if value == missing else value
+
+
+def _digest(extradata: bytes | None) -> str:
+    return hashlib.sha256(extradata).hexdigest()[:16] if extradata else ""
+
+
+def _stream_duration_s(stream: Any) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return _clock_s(_tag(stream, "duration"))
+
+
+def _clock_s(text: str | None) -> float | None:
+    """Seconds of Matroska's "00:00:05.040000000"."""
+    try:
+        hours, minutes, seconds = (text or "").split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
+
+
+def _duration_s(container: "InputContainer", streams: tuple[Stream, ...]) -> float | None:
+    if container.duration and container.duration > 0:
+        return float(container.duration / 1_000_000)
+    known = [stream.duration_s for stream in streams if stream.duration_s]
+    return max(known) if known else None
+
+
+def _sar(video: "VideoStream", *, turned: bool) -> Fraction:
+    sar = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
+    if not sar or sar <= 0:
+        return Fraction(1)
+    return 1 / Fraction(sar) if turned else Fraction(sar)
+
+
+def _fps(video: "VideoStream") -> float | None:
+    rate = video.average_rate or video.guessed_rate
+    return float(rate) if rate and 0 < rate <= 1000 else None
+
+
+@dataclass
+class _Tail:
+    """How far the end of a file could be read."""
+
+    data_end_s: float = 0.0
+    packet_end_s: float = 0.0
+    frame_end_s: float = 0.0
+    frames: int = 0
+    gave_up: bool = False
+
+
+class _Frames:
+    """Decodes single frames of one stream."""
+
+    def __init__(self, container: "InputContainer", video: "VideoStream", path: Path) -> None:
+        self._container = container
+        self._video = video
+        self._path = path
+
+    def rotation(self) -> int:
+        """Clockwise degrees, from the first frame: libav gives the display matrix with frames only."""
+        frame = self._first_frame()
+        return round(-frame.rotation / 90) * 90 % 360 if frame is not None else 0
+
+    def spread(self, count: int, duration_s: float | None, stream: Stream) -> int:
+        if duration_s is None:
+            return self._from_the_start(count)
+        # One frame before the end of the video stream, which may end before the sound does.
+        last_s = max(0.0, min(duration_s, stream.duration_s or duration_s) - self._frame_s())
+        for n in range(1, count + 1):
+            self._decode_at(last_s * n / count if count > 1 else last_s)
+        if not _GUESSED_DURATION & set(self._container.format.name.split(",")):
+            self._reach_the_end(duration_s, stream)
+        return count
+
+    def _from_the_start(self, count: int) -> int:
+        self._seek(0.0)
+        for n in range(count):
+            if self._first_frame() is None:
+                if n == 0:
+                    raise errors.UnreadableMedia(self._path, "no frame of its video can be decoded")
+                return n
+        return count
+
+    def measured_duration_s(self) -> float | None:
+        """By reading every packet: a recording that was streamed says nothing about its length."""
+        self._seek(0.0)
+        end_s = max((self._end_s(packet) for packet in self._container.demux(self._sound_and_picture())), default=0.0)
+        self._seek(0.0)
+        return end_s or None
+
+    def _decode_at(self, at_s: float) -> None:
+        for start_s in self._starts(at_s):
+            self._seek(start_s)
+            if self._first_frame() is not None:
+                return
+        raise errors.UnreadableMedia(self._path, f"no frame can be decoded at {at_s:.2f} s")
+
+    def _starts(self, at_s: float) -> Iterator[float]:
+        """Where to begin reading for a frame at `at_s`: there, and in files without an index further and further
+        back, until a key frame comes first."""
+        formats = set(self._container.format.name.split(","))
+        for back_s in _STEPS_BACK_S[: 1 if formats & _INDEXED else None]:
+            yield max(0.0, at_s - back_s)
+            if back_s >= at_s:
+                return
+
+    def _reach_the_end(self, duration_s: float, stream: Stream) -> None:
+        """Read from shortly before the declared end to the real one: data must come, and its frames must decode.
+
+        A truncated file has packets that end early; one with a hole (a download that was preallocated) has packets
+        that do not decode. Compared with the last packet, not the clock, because a last frame may be shown for long.
+        """
+        tolerance_s = max(0.1, min(2.0, 0.05 * duration_s), 0.005 * duration_s)
+        near_s = max(0.0, min(duration_s, stream.duration_s or duration_s) - tolerance_s)
+        for start_s in self._starts(near_s):
+            tail = self._read_on(start_s)
+            if tail.frames:
+                break
+        declared_s = self._declared_end_s(duration_s)
+        if tail.data_end_s < declared_s - tolerance_s:
+            raise errors.UnreadableMedia(
+                self._path, f"it is truncated: it says {declared_s:.2f} s and ends at {tail.data_end_s:.2f} s"
+            )
+        if not tail.gave_up and tail.frame_end_s < tail.packet_end_s - max(tolerance_s, 1.0):
+            raise errors.UnreadableMedia(self._path, f"its picture cannot be decoded after {tail.frame_end_s:.2f} s")
+
+    def _read_on(self, start_s: float) -> "_Tail":
+        """Read from `start_s` to the end of the file, decoding as many frames as are worth it."""
+        tail = _Tail()
+        most = _PIXELS_TO_THE_END // max(1, self._video.width * self._video.height)
+        self._seek(start_s)
+        for packet in self._container.demux(self._sound_and_picture()):
+            if packet.is_corrupt:
+                continue
+            end_s = self._end_s(packet)
+            tail.data_end_s = max(tail.data_end_s, end_s)
+            if packet.stream.index != self._video.index or tail.gave_up:
+                continue
+            tail.packet_end_s = max(tail.packet_end_s, end_s)
+            for frame in self._decode(packet):
+                tail.frames += 1
+                tail.frame_end_s = max(tail.frame_end_s, self._end_s(frame))
+            tail.gave_up = tail.frames >= most
+        return tail
+
+    def _declared_end_s(self, duration_s: float) -> float:
+        """The container's duration, or less where it is longer than its sound and picture (a late subtitle)."""
+        known = [_stream_duration_s(stream) for stream in self._sound_and_picture()]
+        lengths = [length for length in known if length is not None]
+        return min(duration_s, max(lengths)) if len(lengths) == len(known) else duration_s
+
+    def _sound_and_picture(self) -> list[Any]:
+        return [stream for stream in self._container.streams if stream is self._video or stream.type == "audio"]
+
+    def _first_frame(self) -> Any:
+        """The next frame that decodes, or None: packets that do not decode are passed over, as players do."""
+        for n, packet in enumerate(self._container.demux(self._video)):
+            for frame in self._decode(packet):
+                return frame
+            if n >= _PACKETS_PER_POSITION:
+                return None
+        return None
+
+    def _decode(self, packet: Any) -> list[Any]:
+        import av
+
+        try:
+            return list(packet.decode())
+        except av.InvalidDataError:
+            return []
+
+    def _seek(self, at_s: float) -> None:
+        time_base = self._video.time_base
+        assert time_base is not None
+        start_s = (self._container.start_time or 0) / 1_000_000
+        # Seeking goes by decoding times, and in a transport stream the first of them lies before its start.
+        wanted_s = start_s + at_s if at_s > 0 else min(0.0, start_s)
+        self._container.seek(round(wanted_s / time_base), stream=self._video, backward=True)
+
+    def _end_s(self, thing: Any) -> float:
+        """When a packet or a frame ends, counted from the start of the file; 0 where it does not say."""
+        at = thing.dts if thing.pts is None else thing.pts
+        if at is None:
+            return 0.0
+        start_s = (self._container.start_time or 0) / 1_000_000
+        return float((at + (thing.duration or 0)) * thing.time_base) - start_s
+
+    def _frame_s(self) -> float:
+        return 1 / (_fps(self._video) or 25)

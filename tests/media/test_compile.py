@@ -1,0 +1,183 @@
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from media_pipelines.media import compile as compiling
+from media_pipelines.media import errors
+from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.probe import Probe, Prober
+from tests.media.conftest import Clips
+
+
+class Joiner:
+    def __init__(self, ffmpeg: Path, prober: Prober, folder: Path, encoder: Encoder) -> None:
+        self._ffmpeg = ffmpeg
+        self._prober = prober
+        self._encoder = encoder
+        self.workdir = folder / "work"
+        self.workdir.mkdir()
+        self.output = folder / "joined.partial.mp4"
+        self.percents: list[float] = []
+        self.details: list[compiling.ProgressDetail] = []
+
+    def join(self, *paths: Path, stop: Callable[[], str | None] | None = None) -> Probe:
+        def note(percent: float, detail: compiling.ProgressDetail) -> None:
+            self.percents.append(percent)
+            self.details.append(detail)
+
+        return compiling.join(
+            self._ffmpeg,
+            self._prober,
+            [self._prober.probe(path) for path in paths],
+            self.output,
+            workdir=self.workdir,
+            encoder=self._encoder,
+            preset="ultrafast",
+            crf=30,
+            on_progress=note,
+            stop=stop,
+        )
+
+
+@pytest.fixture
+def joiner(ffmpeg: Path, prober: Prober, tmp_path: Path, x264: Encoder) -> Joiner:
+    return Joiner(ffmpeg, prober, tmp_path, x264)
+
+
+def test_sources_that_match_are_copied(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    plan = compiling.plan([prober.probe(clips.plain)] * 3)
+    assert plan.copy
+    joined = joiner.join(clips.plain, clips.plain, clips.plain)
+    assert joined.duration_s == pytest.approx(3.0, abs=0.3)
+    assert joined.video.config == prober.probe(clips.plain).video.config
+    assert joiner.percents[-1] == pytest.approx(100, abs=5)
+    assert list(joiner.workdir.iterdir()) == []
+
+
+MIXED = ["plain", "rotated", "silent", "odd", "anamorphic", "vp9", "rich"]
+
+
+def test_any_mixture_becomes_one_video_of_one_shape(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    paths = [getattr(clips, name) for name in MIXED]
+    total_s = sum(prober.probe(path).duration_s or 0 for path in paths)
+    joined = joiner.join(*paths)
+    assert joined.duration_s == pytest.approx(total_s, abs=0.3)
+    assert (joined.width, joined.height, joined.sar, joined.rotation) == (160, 90, 1, 0)
+    assert (joined.video_codec, joined.pix_fmt, joined.audio_codec) == ("h264", "yuv420p", "aac")
+    assert joined.audio[0].channels == 2
+    assert list(joiner.workdir.iterdir()) == []
+
+
+def test_progress_only_grows_over_all_pieces(clips: Clips, joiner: Joiner) -> None:
+    joiner.join(clips.plain, clips.rotated, clips.silent)
+    assert joiner.percents == sorted(joiner.percents)
+    assert {detail["piece"] for detail in joiner.details} >= {1, 2, 3}
+    assert joiner.percents[-1] == pytest.approx(100, abs=3)
+
+
+def test_every_piece_of_the_joined_video_shows_its_source(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    red, blue = (
+        clips.make(f"{colour}-{size}.mp4", "-f", "lavfi", "-i", f"color={colour}:size={size}:duration=1:rate=25",
+                   "-f", "lavfi", "-i", f"sine=frequency={tone}:duration=1", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+        for colour, size, tone in (("red", "160x90", 300), ("blue", "120x120", 3000))
+    )  # fmt: skip
+    joiner.join(red, blue, red)
+    assert [_colour(joiner.output, at_s) for at_s in (0.5, 1.5, 2.5)] == ["red", "blue", "red"]
+    tones = [_tone(joiner.output, at_s) for at_s in (0.5, 1.5, 2.5)]
+    assert tones == pytest.approx([300, 3000, 300], rel=0.05)
+
+
+def _colour(path: Path, at_s: float) -> str:
+    import av
+
+    with av.open(str(path)) as container:
+        frame = next(frame for frame in container.decode(video=0) if (frame.time or 0) >= at_s)
+        red, _, blue = frame.to_image().getpixel((80, 45))
+    return "red" if red > blue else "blue"
+
+
+def _tone(path: Path, at_s: float) -> float:
+    import av
+    import numpy as np
+
+    with av.open(str(path)) as container:
+        rate = container.streams.audio[0].rate
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    part = sound[int((at_s - 0.3) * rate) : int((at_s + 0.3) * rate)]
+    return float(np.abs(np.fft.rfft(part)).argmax() * rate / len(part))
+
+
+def test_silent_sources_stay_without_sound(clips: Clips, joiner: Joiner) -> None:
+    other = clips.picture("silent-tall.mp4", "90x160")
+    joined = joiner.join(clips.silent, other)
+    assert not joined.has_audio
+
+
+def test_sound_longer_than_the_picture_keeps_its_place(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    joined = joiner.join(clips.uneven("uneven-3.0.mp4", 3.0), clips.plain)
+    assert joined.duration_s == pytest.approx(4.0, abs=0.1)
+    assert joined.video.duration_s == pytest.approx(4.0, abs=0.1)
+
+
+def test_strange_names_can_be_joined(clips: Clips, joiner: Joiner, tmp_path: Path) -> None:
+    strange = tmp_path / "it's a\nnew 'line'.mp4"
+    shutil.copy(clips.plain, strange)
+    assert joiner.join(strange, clips.plain).duration_s == pytest.approx(2.0, abs=0.3)
+
+
+def test_a_stop_leaves_nothing_in_the_work_folder(clips: Clips, joiner: Joiner) -> None:
+    until_s = time.monotonic() + 0.5
+    with pytest.raises(errors.EncodeStopped):
+        joiner.join(clips.long, clips.plain, stop=lambda: "cancelled" if time.monotonic() > until_s else None)
+    assert list(joiner.workdir.iterdir()) == []
+
+
+def test_a_truncated_source_does_not_pass(prober: Prober, clips: Clips, joiner: Joiner, tmp_path: Path) -> None:
+    whole = prober.probe(clips.long)
+    cut = tmp_path / "cut.mkv"
+    full = clips.make("long.mkv", "-i", str(clips.long), "-c", "copy")
+    cut.write_bytes(full.read_bytes()[: full.stat().st_size // 2])
+    with pytest.raises(errors.OutputRejected, match="its picture ends"):
+        joiner.join(cut, clips.plain)
+    assert whole.duration_s == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"video_codec": "hevc"}, "codec"),
+        ({"width": 162}, "size"),
+        ({"rotation": 180}, "rotation"),
+        ({"sar": 2}, "pixel shape"),
+        ({"pix_fmt": "yuv420p10le"}, "pixel format"),
+        ({"fps": 30.0}, "frame rate"),
+    ],
+)
+def test_any_difference_means_encoding_and_is_named(plain: Probe, change: dict[str, object], word: str) -> None:
+    plan = compiling.plan([plain, dataclasses.replace(plain, **change)])  # type: ignore[arg-type]
+    assert not plan.copy
+    assert word in plan.reason
+
+
+def test_other_sound_means_encoding(prober: Prober, clips: Clips, plain: Probe) -> None:
+    assert "sound" in compiling.plan([plain, prober.probe(clips.silent)]).reason
+
+
+def test_what_browsers_do_not_play_is_encoded_even_when_it_matches(prober: Prober, clips: Clips) -> None:
+    assert not compiling.plan([prober.probe(clips.vp9)] * 2).copy
+
+
+def test_the_common_shape_is_that_of_most_seconds(plain: Probe) -> None:
+    tall = dataclasses.replace(plain, width=90, height=160, fps=29.95, duration_s=5.0)
+    plan = compiling.plan([plain, plain, plain, tall])
+    assert (plan.width, plan.height, plan.duration_s) == (90, 160, pytest.approx(8.0, abs=0.1))
+    assert plan.fps == pytest.approx(30000 / 1001)
+
+
+def test_nothing_cannot_be_compiled() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        compiling.plan([])
