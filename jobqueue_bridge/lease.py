@@ -15,9 +15,9 @@ from jobqueue_bridge import queue
 from jobqueue_bridge.errors import LeaseLost
 from jobqueue_bridge.retry import Backoff, FailureKind, Retry, after_failure, after_loss
 from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, utcnow
+from jobqueue_bridge.text import storable
 from jobqueue_bridge.vocabulary import JobStatus, Outcome
 
-LOG_TAIL_BYTES = 10_000
 _LINE_MAX = 4_000
 
 
@@ -42,19 +42,16 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
             run_id=run_id,
             host=host,
             started_at=utcnow(),
-            completed_at=None,
             progress=0,
             progress_detail=None,
             error=None,
-            waiting_reason=None,
-            queue_position=None,
             retry_after=None,
+            cancel_requested_at=None,
         )
     )
     if claimed.rowcount != 1:
         return None
-    if attempt == 1:
-        _keep_older_log(connection, job_id)
+    queue.keep_older_log(connection, job_id)
     beat_row = pg.insert(job_leases).values(job_id=job_id, attempt=attempt, token=token)
     connection.execute(
         beat_row.on_conflict_do_update(
@@ -66,50 +63,44 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
     return Lease(job_id, attempt, token)
 
 
-def _keep_older_log(connection: sa.Connection, job_id: UUID) -> None:
-    """What another program wrote into `jobs.log` before this platform first ran the job."""
-    older = sa.select(jobs.c.id, jobs.c.log).where(jobs.c.id == job_id, jobs.c.log != "")
-    connection.execute(sa.insert(job_logs).from_select(["job_id", "line"], older))
-
-
 def beat(connection: sa.Connection, lease: Lease, progress: int | None, detail: Mapping[str, Any] | None) -> None:
     """Say that the attempt lives and how far it is. Raises LeaseLost where it has to stop."""
-    alive = sa.update(job_leases).where(*_fence(lease)).values(heartbeat_at=sa.func.clock_timestamp())
+    held = (*_fence(lease), *_holds(lease), jobs.c.id == job_leases.c.job_id)
+    alive = sa.update(job_leases).where(*held).values(heartbeat_at=sa.func.clock_timestamp())
     if connection.execute(alive).rowcount != 1:
-        raise LeaseLost(lease.job_id, lease.attempt, "another attempt holds the job")
-    state = connection.execute(
-        sa.select(jobs.c.status, jobs.c.lease_token, jobs.c.cancel_requested_at, jobs.c.progress).where(
-            jobs.c.id == lease.job_id
-        )
-    ).one_or_none()
-    if state is None:
-        raise LeaseLost(lease.job_id, lease.attempt, "the job was deleted")
-    if state.lease_token != lease.token or state.status != JobStatus.RUNNING.value:
-        raise LeaseLost(lease.job_id, lease.attempt, f"the job was set to {state.status} from outside")
+        raise _lost(connection, lease)
+    news: dict[str, Any] = {}
     if progress is not None:
-        connection.execute(
-            sa.update(jobs)
-            .where(*_holds(lease))
-            .values(progress=max(0, min(100, progress)), progress_detail=dict(detail) if detail else None)
-        )
+        news = {"progress": max(0, min(100, progress)), "progress_detail": None}
+    if detail:
+        news["progress_detail"] = dict(detail)
+    if news:
+        _change(connection, lease, **news)
 
 
-def log(connection: sa.Connection, lease: Lease, lines: Sequence[str]) -> None:
-    """Append to the job's log. Raises LeaseLost."""
+def log(connection: sa.Connection, lease: Lease, lines: Sequence[str], ages_s: Sequence[float] = ()) -> None:
+    """Append to the job's log; `ages_s` says how long ago each line was noted. Raises LeaseLost."""
     if not lines:
         return
     _require(connection, lease)
+    age = sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.bindparam("age_s", type_=sa.Double))
+    ages = ages_s or [0.0] * len(lines)
     connection.execute(
-        sa.insert(job_logs),
-        [{"job_id": lease.job_id, "line": line.replace("\0", "�")[:_LINE_MAX]} for line in lines],
+        sa.insert(job_logs).values(at=sa.func.clock_timestamp() - age),
+        [
+            {"job_id": lease.job_id, "line": storable(line)[:_LINE_MAX], "age_s": age_s}
+            for line, age_s in zip(lines, ages, strict=True)
+        ],
     )
 
 
 def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> None:
+    """Which encoder this attempt uses, and why. Raises LeaseLost."""
+    _require(connection, lease)
     connection.execute(
         sa.update(job_attempts)
         .where(job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt)
-        .values(encoder=encoder)
+        .values(encoder=storable(encoder))
     )
 
 
@@ -120,46 +111,33 @@ def announce_output(connection: sa.Connection, lease: Lease, path: str, size_byt
 
 def complete(connection: sa.Connection, lease: Lease, result: Mapping[str, Any]) -> None:
     """running → completed, in one fenced statement. Raises LeaseLost."""
-    _change(
-        connection,
-        lease,
-        status=JobStatus.COMPLETED.value,
-        progress=100,
-        completed_at=utcnow(),
-        result=dict(result),
-        **_let_go(connection, lease.job_id),
-    )
+    _end(connection, lease, status=JobStatus.COMPLETED.value, progress=100, result=dict(result))
     _close(connection, lease, Outcome.COMPLETED)
 
 
 def fail(connection: sa.Connection, lease: Lease, error: str, kind: FailureKind, backoff: Backoff) -> Retry | None:
     """running → failed, or pending again with `retry_after`. Returns the retry. Raises LeaseLost."""
-    job = queue.get(connection, lease.job_id)
-    retry = after_failure(kind, job.retry_count, job.max_retries, backoff)
+    used, allowed = _retries(connection, lease)
+    retry = after_failure(kind, used, allowed, backoff)
+    error = storable(error)
+    lines = ["--- ERROR ---", *error.splitlines()]
     if retry is None:
-        log(connection, lease, ["--- ERROR ---", *error.splitlines()])
-        _change(
-            connection,
-            lease,
-            status=JobStatus.FAILED.value,
-            error=error,
-            completed_at=utcnow(),
-            **_let_go(connection, lease.job_id),
-        )
+        log(connection, lease, lines)
+        _end(connection, lease, status=JobStatus.FAILED.value, error=error)
     else:
-        again = f"Retry {retry.retry_count} of {job.max_retries} in {retry.wait_s:.0f} s"
-        log(connection, lease, ["--- ERROR ---", *error.splitlines(), again])
-        _change(connection, lease, error=error, **_pending_again(retry), **_let_go(connection, lease.job_id))
+        again = f"Retry {retry.retry_count} of {allowed}" if retry.retry_count > used else "Again, as no retry,"
+        log(connection, lease, [*lines, f"{again} in {retry.wait_s:.0f} s"])
+        _end(connection, lease, error=error, **_pending_again(retry))
     _close(connection, lease, Outcome.LOST if kind == "lost" else Outcome.FAILED, error)
     return retry
 
 
 def release(connection: sa.Connection, lease: Lease, reason: str) -> None:
     """running → pending at once, no retry used up: the run was told to stop, the job is as good as before."""
-    job = queue.get(connection, lease.job_id)
+    used, _ = _retries(connection, lease)
     log(connection, lease, [f"Handed back: {reason}"])
-    _change(connection, lease, **_pending_again(Retry(job.retry_count, 0)), **_let_go(connection, lease.job_id))
-    _close(connection, lease, Outcome.RELEASED, reason)
+    _end(connection, lease, **_pending_again(Retry(used, 0)))
+    _close(connection, lease, Outcome.RELEASED, storable(reason))
 
 
 def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> JobStatus | None:
@@ -172,7 +150,10 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
         .where(
             jobs.c.id == stale.id,
             jobs.c.attempt == stale.attempt,
-            jobs.c.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.PAUSED.value]),
+            sa.or_(
+                jobs.c.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
+                sa.and_(jobs.c.status == JobStatus.PAUSED.value, jobs.c.lease_token.is_not(None)),
+            ),
         )
         .with_for_update()
     ).one_or_none()
@@ -180,19 +161,16 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
         return None
     lease = Lease(stale.id, stale.attempt, row.lease_token)
     retry = after_loss(row.retry_count or 0, 3 if row.max_retries is None else row.max_retries)
+    reason = storable(reason)
+    queue.keep_older_log(connection, stale.id)
     connection.execute(sa.insert(job_logs).values(job_id=stale.id, line=f"Attempt {stale.attempt} lost: {reason}"))
     if retry is None:
         message = f"{reason}; this was the last of {stale.attempt} attempts"
-        values: dict[str, Any] = {
-            "status": JobStatus.FAILED.value,
-            "error": message,
-            "completed_at": utcnow(),
-        }
+        values: dict[str, Any] = {"status": JobStatus.FAILED.value, "error": message}
     else:
         values = _pending_again(retry)
-    connection.execute(
-        sa.update(jobs).where(jobs.c.id == stale.id).values(**values, **_let_go(connection, lease.job_id))
-    )
+    tail = queue.log_tail(connection, stale.id)
+    connection.execute(sa.update(jobs).where(jobs.c.id == stale.id).values(**values, log=tail))
     connection.execute(sa.delete(job_leases).where(job_leases.c.job_id == stale.id))
     _close_attempt(connection, lease, Outcome.LOST, reason)
     return JobStatus(values["status"])
@@ -216,13 +194,36 @@ def _holds(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _require(connection: sa.Connection, lease: Lease) -> None:
-    if connection.scalar(sa.select(jobs.c.id).where(*_holds(lease))) is None:
-        raise LeaseLost(lease.job_id, lease.attempt, "the job is no longer this attempt's")
+    _retries(connection, lease)
+
+
+def _retries(connection: sa.Connection, lease: Lease) -> tuple[int, int]:
+    """Used and allowed. Raises LeaseLost."""
+    row = connection.execute(sa.select(jobs.c.retry_count, jobs.c.max_retries).where(*_holds(lease))).one_or_none()
+    if row is None:
+        raise _lost(connection, lease)
+    return row.retry_count or 0, 3 if row.max_retries is None else row.max_retries
 
 
 def _change(connection: sa.Connection, lease: Lease, **values: Any) -> None:
     if connection.execute(sa.update(jobs).where(*_holds(lease)).values(**values)).rowcount != 1:
-        raise LeaseLost(lease.job_id, lease.attempt, "the job is no longer this attempt's")
+        raise _lost(connection, lease)
+
+
+def _end(connection: sa.Connection, lease: Lease, **values: Any) -> None:
+    """Change the row for the last time. The log's tail goes with it, for readers of the row alone."""
+    _change(connection, lease, log=queue.log_tail(connection, lease.job_id), **values)
+
+
+def _lost(connection: sa.Connection, lease: Lease) -> LeaseLost:
+    row = connection.execute(sa.select(jobs.c.status, jobs.c.attempt).where(jobs.c.id == lease.job_id)).one_or_none()
+    if row is None:
+        reason = "the job was deleted"
+    elif row.attempt != lease.attempt or row.status == JobStatus.RUNNING.value:
+        reason = "another attempt holds the job"
+    else:
+        reason = f"the job was set to {row.status} from outside"
+    return LeaseLost(lease.job_id, lease.attempt, reason)
 
 
 def _pending_again(retry: Retry) -> dict[str, Any]:
@@ -234,27 +235,6 @@ def _pending_again(retry: Retry) -> dict[str, Any]:
         "progress": 0,
         "progress_detail": None,
     }
-
-
-def _let_go(connection: sa.Connection, job_id: UUID) -> dict[str, Any]:
-    """What a row loses with its lease; and the log's tail, which readers of the row alone rely on."""
-    return {
-        "lease_token": None,
-        "vram_units": None,
-        "log": _log_tail(connection, job_id),
-        "waiting_reason": None,
-        "queue_position": None,
-    }
-
-
-def _log_tail(connection: sa.Connection, job_id: UUID) -> str:
-    newest = connection.scalars(
-        sa.select(queue.log_line())
-        .where(job_logs.c.job_id == job_id)
-        .order_by(job_logs.c.seq.desc())
-        .limit(LOG_TAIL_BYTES // 22)  # no line is shorter than its time stamp
-    ).all()
-    return "\n".join(reversed(newest)).encode()[-LOG_TAIL_BYTES:].decode(errors="ignore")
 
 
 def _close(connection: sa.Connection, lease: Lease, outcome: Outcome, error: str | None = None) -> None:

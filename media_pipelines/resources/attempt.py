@@ -37,7 +37,7 @@ class Attempt:
         self._notes = threading.Lock()
         self._percent: int | None = None
         self._detail: dict[str, Any] | None = None
-        self._lines: list[str] = []
+        self._lines: list[tuple[float, str]] = []
         self._stop_reason: str | None = None
         self._ended = threading.Event()
         self._beaten_at_s = time.monotonic()
@@ -67,9 +67,10 @@ class Attempt:
 
     def log(self, line: str) -> None:
         with self._notes:
-            self._lines.append(line)
+            self._lines.append((time.monotonic(), line))
             if len(self._lines) > _LOG_BUFFER_LINES:
-                self._lines[: len(self._lines) // 2] = ["… lines lost while the database was away …"]
+                gap = (time.monotonic(), "… lines lost while the database was away …")
+                self._lines[: len(self._lines) // 2] = [gap]
 
     def record_encoder(self, description: str) -> None:
         with self._engine.begin() as connection:
@@ -131,7 +132,9 @@ class Attempt:
             lines, self._lines = self._lines, []
         try:
             with self._engine.begin() as connection:
-                lease.log(connection, self._lease, lines)
+                now_s = time.monotonic()
+                texts, ages_s = [text for _, text in lines], [now_s - noted_s for noted_s, _ in lines]
+                lease.log(connection, self._lease, texts, ages_s)
                 act(connection)
         except BaseException:
             with self._notes:

@@ -1,0 +1,38 @@
+"""Starts a throw-away platform, measures, prints, stops it. `python -m bench latency` runs one part alone."""
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from bench import encode, idle, latency, throughput
+from bench.figures import Figure, show
+from jobqueue_bridge.settings import Settings
+from media_pipelines.demo import place
+
+PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
+    "idle": idle.measure,
+    "latency": latency.measure,
+    "throughput": lambda settings: throughput.measure(settings, settings.home / "stock"),
+    "encode": encode.measure,
+}
+
+
+def main() -> int:
+    console = Console()
+    chosen = sys.argv[1:] or list(PARTS)
+    settings = place.prepare()
+    figures: list[Figure] = []
+    try:
+        place.start()
+        for name in chosen:
+            with console.status(f"Measuring: {name}"):
+                figures += PARTS[name](settings)
+    finally:
+        place.remove(settings)
+    show(figures, console)
+    return int(any(figure.kept is False for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
