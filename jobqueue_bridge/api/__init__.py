@@ -1,0 +1,1 @@
+"""The bridge API: the queue over HTTP."""

@@ -1,0 +1,44 @@
+"""`python -m jobqueue_bridge.api` serves the API until SIGTERM or SIGINT."""
+
+import signal
+import sys
+
+import uvicorn
+
+from jobqueue_bridge.api.app import create_app
+from jobqueue_bridge.errors import InvalidSettings
+from jobqueue_bridge.settings import Settings, load_settings
+
+_GRACE_S = 4  # for requests under way; then connections are cut, so that stopping takes less than 5 s
+
+
+def server(settings: Settings) -> uvicorn.Server:
+    """Raises InvalidSettings."""
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        http="h11",  # the stricter parser: it bounds header sizes
+        access_log=False,
+        log_level="info",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    return uvicorn.Server(config)
+
+
+def main() -> int:
+    try:
+        serving = server(load_settings())
+    except (InvalidSettings, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    # uvicorn raises the signal once more after its orderly end; by then that is no reason for a traceback.
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: sys.exit(0))
+    serving.run()
+    return 0 if serving.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

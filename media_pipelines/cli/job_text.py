@@ -1,0 +1,131 @@
+"""How jobs read on a terminal: VPO's table and statistics, and everything about one job."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from jobqueue_bridge import params, queue
+from jobqueue_bridge.api import wire
+from jobqueue_bridge.errors import InvalidJob
+from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines.cli.printable import cell, local_time, pace, printable, printable_lines
+from media_pipelines.cli.watching import waiting_note
+
+# As wide as VPO's, but for our longer type names.
+_COLUMNS = {"ID": 8, "STATUS": 10, "TYPE": 18, "FILE": 40, "PROG": 4, "CREATED": 16}
+_GAP = "   "
+_RULE = "-" * (sum(_COLUMNS.values()) + len(_GAP) * (len(_COLUMNS) - 1))
+
+
+def table(jobs: Sequence[queue.Job], video_paths: Mapping[UUID, str]) -> Iterator[str]:
+    yield _line(list(_COLUMNS))
+    yield _RULE
+    for job in jobs:
+        yield _line(
+            [
+                str(job.id)[:8],
+                job.status.value,
+                job.type,
+                file_of(job, video_paths),
+                _progress(job),
+                local_time(job.created_at),
+            ]
+        )
+
+
+def _line(texts: Sequence[str]) -> str:
+    cells = (cell(text, width) for text, width in zip(texts, _COLUMNS.values(), strict=True))
+    return _GAP.join(cells).rstrip()
+
+
+def _progress(job: queue.Job) -> str:
+    begun = job.status in (JobStatus.RUNNING, JobStatus.COMPLETED) or job.progress
+    return f"{job.progress}%" if begun else "-"
+
+
+def file_of(job: queue.Job, video_paths: Mapping[UUID, str]) -> str:
+    """The name of the file that the job is about, or the directory; "-" where it names none."""
+    if job.video_id is not None and job.video_id in video_paths:
+        return PurePosixPath(video_paths[job.video_id]).name
+    given = {**_mapping(job.result), **_mapping(job.params)}
+    named = (given.get(key) for key in ("inputPath", "outputPath"))
+    files = [PurePosixPath(path).name for path in named if isinstance(path, str)]
+    return files[0] if files else _directory(job) or "-"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _directory(job: queue.Job) -> str | None:
+    """What a scan looks through; a row that another program wrote may have no usable params."""
+    try:
+        return getattr(params.parse(params.job_type(job.type), job.params), "directory", None)
+    except InvalidJob:
+        return None
+
+
+def statistics(by_status: Mapping[JobStatus, int]) -> Iterator[str]:
+    rule = "-" * 30
+    yield "Job Queue Status"
+    yield rule
+    for status in JobStatus:
+        yield _count(status.value.capitalize(), by_status[status])
+    yield rule
+    yield _count("Total", sum(by_status.values()))
+
+
+def _count(name: str, count: int) -> str:
+    return f"  {name + ':':<11}{count:>5}"
+
+
+def everything(job: wire.JobDetails, row: queue.Job) -> Iterator[str]:
+    """A line for each thing known, then attempts, error and result; the log has a command of its own."""
+    yield from (f"{name + ':':<13}{printable(text)}" for name, text in _facts(job, row) if text)
+    if job.attempts:
+        yield "Attempts:"
+        yield from (f"  {printable(_attempt(attempt))}" for attempt in job.attempts)
+    if job.error:
+        yield "Error:"
+        yield from (f"  {line}" for line in printable_lines(job.error))
+    if job.result is not None:
+        yield "Result:"
+        yield from (f"  {printable(line)}" for line in json.dumps(job.result, indent=2, ensure_ascii=False).split("\n"))
+
+
+def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
+    yield "Id", str(job.id)
+    yield "Type", job.type
+    yield "Status", job.status.value
+    yield "Progress", f"{job.progress}%  {pace(job.progress_detail)}".rstrip()
+    yield "Position", f"{job.queue_position} in the queue" if job.queue_position else ""
+    yield "Waits", waiting_note(row) if job.status == JobStatus.PENDING else ""
+    yield "Priority", str(job.priority)
+    yield "Needs", f"{job.resource_category}, {job.vram_required} MB of VRAM"
+    yield "Params", json.dumps(job.params, ensure_ascii=False)
+    yield "Video", str(job.video_id or "")
+    yield "Origin", job.origin
+    yield "Created", _second(job.created_at)
+    yield "Started", _second(job.started_at)
+    yield "Ended", _second(job.completed_at)
+    yield "Retries", f"{job.retry_count} of {job.max_retries}"
+    yield "Run", " on ".join(filter(None, (job.run_id, job.host)))
+    yield "Parent", str(job.parent_id or "")
+
+
+def _second(instant: Any) -> str:
+    return local_time(instant, "%Y-%m-%d %H:%M:%S") if instant else ""
+
+
+def _attempt(attempt: wire.Attempt) -> str:
+    ended = f" to {_second(attempt.ended_at)}" if attempt.ended_at else ""
+    parts = (
+        f"{attempt.attempt}. {attempt.outcome or 'running'}, {_second(attempt.started_at)}{ended}",
+        f"run {attempt.run_id} on {attempt.host}" if attempt.run_id else "",
+        attempt.encoder or "",
+        f"peak {attempt.peak_vram_mb} MB of VRAM" if attempt.peak_vram_mb else "",
+        attempt.error or "",
+    )
+    return ", ".join(filter(None, parts))

@@ -1,0 +1,132 @@
+"""`videos …` and `scan`: the library as the queue knows it, and looking for new files in it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import sqlalchemy as sa
+import typer
+
+from jobqueue_bridge import queue, videos
+from jobqueue_bridge.api import wire
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.errors import JobAlreadyLive, VideoNotFound
+from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.vocabulary import JobType, Origin
+from media_pipelines.cli.jobs import AS_JSON, report
+from media_pipelines.cli.output import USAGE, err, fail, print_json
+from media_pipelines.cli.printable import cell, clock, local_time, printable, size
+
+app = typer.Typer(help="Look at the library.", no_args_is_help=True)
+
+_COLUMNS = {"ID": 8, "LENGTH": 8, "PICTURE": 10, "CODEC": 8, "SIZE": 9, "VALID": 5}
+
+
+def scan(
+    path: Path | None = typer.Argument(None, help="A folder or file in the library; default: library/videos."),
+    wait: bool = typer.Option(True, "--wait/--no-wait", help="Stay until the scan has ended."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Look for new videos."""
+    settings = load_settings()
+    params = {} if path is None else {"path": _in_library(settings, path)}
+    with engine_for(settings).begin() as connection:
+        job = _enqueued_or_live(connection, queue.NewJob(JobType.SCAN.value, params, origin=Origin.CLI), settings)
+    report(settings, job, wait=wait, as_json=as_json)
+
+
+def _enqueued_or_live(connection: sa.Connection, asked: queue.NewJob, settings: Settings) -> queue.Job:
+    """A scan of the same folder that has not ended is as good as a new one."""
+    try:
+        return queue.enqueue(connection, asked, settings)
+    except JobAlreadyLive as error:
+        err.print(f"Job {error.job_id} scans it already")
+        return queue.get(connection, error.job_id)
+
+
+def _in_library(settings: Settings, path: Path) -> str:
+    """The path relative to the library root, taken relative to here or else to the root; exit 2 where it is outside."""
+    root = settings.media_library_path
+    found = next((candidate for candidate in (Path.cwd() / path, root / path) if _lies_below(candidate, root)), None)
+    if found is None:
+        fail(f"{printable(str(path))} is not in the library {printable(str(root))}", USAGE)
+    if not found.exists():
+        fail(f"{printable(str(path))} does not exist", USAGE)
+    return _relative(found, root)
+
+
+def _lies_below(path: Path, root: Path) -> bool:
+    """Also when symlinks are followed, so that none leads out of the library."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _relative(path: Path, root: Path) -> str:
+    """As it was named where that is below the root as configured; otherwise with symlinks followed."""
+    named = Path(os.path.normpath(path))
+    return str(named.relative_to(root) if named.is_relative_to(root) else path.resolve().relative_to(root.resolve()))
+
+
+@app.command("list")
+def list_videos(
+    search: str | None = typer.Option(None, "--search", help="Part of a path or title, ignoring case."),
+    limit: int = typer.Option(50, "--limit", min=1, max=1_000_000),
+    as_json: bool = AS_JSON,
+) -> None:
+    """List videos, newest first."""
+    with engine_for(load_settings()).connect() as connection:
+        found = videos.page(connection, search=search, limit=limit)
+    if as_json:
+        print_json([wire.Video.model_validate(video).model_dump(mode="json") for video in found.videos])
+        return
+    typer.echo(_line(list(_COLUMNS), "PATH"))
+    for video in found.videos:
+        typer.echo(_line(_cells(video), printable(video.path)))
+    if found.total > len(found.videos):
+        err.print(f"{len(found.videos)} of {found.total} videos; --limit shows more")
+
+
+def _line(texts: list[str], path: str) -> str:
+    return "   ".join([*(cell(text, width) for text, width in zip(texts, _COLUMNS.values(), strict=True)), path])
+
+
+def _cells(video: videos.Video) -> list[str]:
+    return [
+        str(video.id)[:8],
+        "-" if video.duration_seconds is None else clock(video.duration_seconds),
+        f"{video.width}x{video.height}" if video.width else "-",
+        video.video_codec or "-",
+        "-" if video.size_bytes is None else size(video.size_bytes),
+        {True: "yes", False: "no", None: "-"}[video.is_valid],
+    ]
+
+
+@app.command()
+def show(
+    reference: str = typer.Argument(metavar="VIDEO", help="Its id, the id's first characters, or its path."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show everything about one video."""
+    settings = load_settings()
+    with engine_for(settings).connect() as connection:
+        video = wire.Video.model_validate(_find(connection, reference, settings))
+    if as_json:
+        print_json(video.model_dump(mode="json"))
+        return
+    for name, value in video:
+        shown = local_time(value, "%Y-%m-%d %H:%M:%S") if name in ("mtime", "created_at", "updated_at") else value
+        typer.echo(f"{name.replace('_', ' ').capitalize() + ':':<18}{printable(str('-' if shown is None else shown))}")
+
+
+def _find(connection: sa.Connection, reference: str, settings: Settings) -> videos.Video:
+    for candidate in _readings(reference, settings.media_library_path):
+        with suppress(VideoNotFound, UnicodeEncodeError):
+            return videos.find(connection, candidate)
+    return fail(f"No video {printable(reference)}", USAGE)
+
+
+def _readings(reference: str, root: Path) -> Iterator[str]:
+    """An id, the start of one or a path in the library, as given; else a path of this machine."""
+    yield reference
+    if _lies_below(Path.cwd() / reference, root):
+        yield _relative(Path.cwd() / reference, root)

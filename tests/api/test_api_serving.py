@@ -1,0 +1,157 @@
+"""The pages that need no token, the headers of every answer, and the server as a process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge.settings import Settings
+
+JOBS = "/api/media/jobs"
+
+
+def test_the_health_check_needs_no_token(anonymous: httpx.Client) -> None:
+    response = anonymous.get("/health")
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "database": "ok"}
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health", JOBS, "/nothing"])
+def test_every_answer_carries_the_security_headers(anonymous: httpx.Client, path: str) -> None:
+    headers = anonymous.get(path, headers={"Origin": "https://evil.example"}).headers
+
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "access-control-allow-origin" not in headers
+    assert "server" not in headers
+
+
+def test_the_start_page_links_to_the_documentation_and_to_dagster(anonymous: httpx.Client, settings: Settings) -> None:
+    page = anonymous.get("/").text
+
+    assert 'href="/docs"' in page
+    assert f'href="http://127.0.0.1:{settings.dagster_port}/"' in page
+
+
+@pytest.mark.parametrize(
+    ("host", "linked"),
+    [("films.lan:4100", "films.lan"), ("[fd00::1]:4100", "[fd00::1]"), ("films.lan", "films.lan")],
+)
+def test_the_start_page_links_to_dagster_on_the_host_that_the_reader_came_by(
+    settings: Settings, serve: Any, host: str, linked: str
+) -> None:
+    with serve(settings.model_copy(update={"dagster_host": "0.0.0.0", "dagster_port": 3001})) as address:
+        page = httpx.get(address, headers={"Host": host}).text
+
+    assert f'href="http://{linked}:3001/"' in page
+
+
+def test_the_documentation_shows_each_endpoint_with_examples_and_errors(anonymous: httpx.Client) -> None:
+    document = anonymous.get("/openapi.json").json()
+
+    create = document["paths"][JOBS]["post"]
+    assert create["security"] == [{"HTTPBearer": []}]
+    assert {"201", "401", "403", "409", "413", "415", "422", "503"} <= create["responses"].keys()
+    assert set(create["responses"]["422"]["content"]) == {"application/problem+json"}
+    assert document["components"]["schemas"]["CreateJob"]["examples"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_name_on_the_wire_is_camel_case(anonymous: httpx.Client) -> None:
+    schemas = anonymous.get("/openapi.json").json()["components"]["schemas"]
+
+    names = {name for schema in schemas.values() for name in schema.get("properties", {})}
+    assert names
+    assert not [name for name in names if "_" in name]
+
+
+# As a process
+
+
+@pytest.fixture
+def process(settings: Settings, database: sa.Engine, free_port: Callable[[], int]) -> Iterator[subprocess.Popen[str]]:
+    port = free_port()
+    environment = {**os.environ, "MEDIA_PIPELINES_HOME": str(settings.home), "MEDIA_API_PORT": str(port)}
+    command = [sys.executable, "-m", "jobqueue_bridge.api"]
+    started = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    started.address = f"http://127.0.0.1:{port}"  # type: ignore[attr-defined]
+    _wait_for(started)
+    yield started
+    started.kill()
+    started.communicate()
+
+
+def _wait_for(process: Any) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(f"{process.address}/health")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("it does not answer")
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_stops_in_time_though_a_client_stays(process: Any, asked: signal.Signals) -> None:
+    with httpx.Client(base_url=process.address) as client:
+        client.get("/health")
+        began = time.monotonic()
+        process.send_signal(asked)
+        output, errors = process.communicate(timeout=10)
+
+    assert time.monotonic() - began < 5
+    assert process.returncode == 0
+    assert output == ""
+    assert "GET /health" not in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MEDIA_API_PORT", "99999", "MEDIA_API_PORT"),
+        ("MEDIA_JWT_PUBLIC_KEY", "/no/such/key.pem", "MEDIA_JWT_PUBLIC_KEY"),
+    ],
+)
+def test_a_bad_setting_is_one_line(tmp_path: Path, variable: str, value: str, said: str) -> None:
+    environment = {**os.environ, "MEDIA_PIPELINES_HOME": str(tmp_path), variable: value}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "jobqueue_bridge.api"], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_is_said_and_ends_it(process: Any, settings: Settings) -> None:
+    port = process.address.rpartition(":")[2]
+    environment = {**os.environ, "MEDIA_PIPELINES_HOME": str(settings.home), "MEDIA_API_PORT": port}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "jobqueue_bridge.api"], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    assert ended.returncode != 0
+    assert "address already in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
