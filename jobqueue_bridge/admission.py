@@ -160,7 +160,7 @@ def _slot_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
         return None
     if not slots:
         return f"{job.category} has no slots: its setting is 0"
-    if len(holders) < slots:
+    if ahead is not None and len(holders) < slots:
         return _first_in_line(ahead)
     return f"all {slots} {job.category} slots are taken: {_named(holders[:slots])}"
 
@@ -169,11 +169,11 @@ def _vram_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
     needed = units_needed(job.vram_mb)
     if not needed:
         return None
-    if ledger.starving is not None:
-        return _first_in_line(ledger.starving)
     total = ledger.capacity.vram_units * VRAM_UNIT_MB
     if needed > ledger.capacity.vram_units:
         return f"needs {job.vram_mb} MB, more than the whole budget of {total} MB"
+    if ledger.starving is not None:
+        return _first_in_line(ledger.starving)
     free = len(ledger.free_units) * VRAM_UNIT_MB
     holders = ledger.on_the_gpu()
     if needed > len(ledger.free_units):

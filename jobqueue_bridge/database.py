@@ -1,17 +1,24 @@
 """Connections to the queue's database: one pool a process, sessions in UTC."""
 
+import json
+import math
 import os
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.conninfo import make_conninfo
 
 from jobqueue_bridge.errors import DatabaseUnreachable
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.text import storable
 
 _CONNECT_TIMEOUT_S = 5
-# Half-open connections (a host that vanished) are noticed by the kernel within about 25 s.
-_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+# Half-open connections (a host that vanished) are noticed by the kernel within about 25 s, idle or waiting for an ack.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+_INT_DIGITS_MAX = 4_000  # Python refuses to convert more than 4300
 
 
 def engine_for(settings: Settings) -> sa.Engine:
@@ -28,20 +35,69 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
         max_overflow=12,
         pool_pre_ping=True,
         pool_recycle=1800,
+        json_serializer=_to_json,
+        json_deserializer=_from_json,
         connect_args={
             "connect_timeout": _CONNECT_TIMEOUT_S,
-            "options": "-c timezone=UTC -c application_name=media-pipelines",
+            "options": _options(url),
             **_KEEPALIVES,
         },
     )
 
 
+def _options(url: sa.URL) -> str:
+    """Those of the URL, a search_path for instance, and ours."""
+    given = url.query.get("options", ())
+    return " ".join(
+        [*((given,) if isinstance(given, str) else given), "-c timezone=UTC -c application_name=media-pipelines"]
+    )
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(_storable_json(value), allow_nan=False)
+
+
+def _storable_json(value: Any) -> Any:
+    """What jsonb takes: no NaN, and text that Postgres can store."""
+    match value:
+        case str():
+            return storable(value)
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {storable(str(key)): _storable_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_storable_json(item) for item in value]
+        case _:
+            return value
+
+
+def _from_json(text: str | bytes) -> Any:
+    """jsonb holds numbers and depths that Python cannot take; another program's row must not stop the dispatcher."""
+    try:
+        return json.loads(text, parse_int=_int, parse_float=_float)
+    except RecursionError:
+        return text if isinstance(text, str) else text.decode()
+
+
+def _int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _INT_DIGITS_MAX else digits
+
+
+def _float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
 def listen(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
     """An autocommit connection that hears when jobs come or move. Raises psycopg.OperationalError."""
+    parameters: dict[str, str | int] = {
+        **_KEEPALIVES,
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "application_name": "media-pipelines-listen",
+    }
     url = settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg.connect(
-        url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="media-pipelines-listen"
-    )
+    connection = psycopg.connect(make_conninfo(url, **parameters), autocommit=True)
     connection.execute("LISTEN jobs_changed")
     return connection
 
@@ -51,5 +107,5 @@ def require_database(settings: Settings) -> None:
     try:
         with engine_for(settings).connect() as connection:
             connection.execute(sa.select(1))
-    except sa.exc.OperationalError as error:
+    except sa.exc.DBAPIError as error:
         raise DatabaseUnreachable(settings.queue_url.render_as_string(), str(error.orig).strip()) from error

@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
+from jobqueue_bridge.text import storable
 from jobqueue_bridge.vocabulary import JobType
 
 _MAX_PATH_BYTES = 4096
@@ -19,7 +20,10 @@ _MAX_NAME_BYTES = 255
 
 
 def _below_the_library(path: str) -> str:
-    """A path relative to the library root; whether symlinks lead out of it is checked where files are touched."""
+    """A path relative to the library root, written in the one way that `videos.path` and unique keys know.
+
+    Whether symlinks lead out of the root is checked where files are touched.
+    """
     if "\0" in path:
         raise ValueError("must not contain a NUL character")
     if path.startswith("/"):
@@ -35,7 +39,7 @@ def _below_the_library(path: str) -> str:
         raise ValueError("must be valid UTF-8") from error
     if max(map(len, encoded)) > _MAX_NAME_BYTES or len(path.encode()) > _MAX_PATH_BYTES:
         raise ValueError(f"is too long (a name may have {_MAX_NAME_BYTES} bytes, a path {_MAX_PATH_BYTES})")
-    return path
+    return "/".join(part for part in parts if part not in ("", "."))
 
 
 def _video_file(path: str) -> str:
@@ -44,13 +48,20 @@ def _video_file(path: str) -> str:
     return path
 
 
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
 LibraryPath = Annotated[str, Field(min_length=1), AfterValidator(_below_the_library)]
 Mp4Path = Annotated[LibraryPath, AfterValidator(_video_file)]
 DirectoryType = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
-Crf = Annotated[int, Field(ge=0, le=51, description="Constant rate factor: 0 is lossless, 51 the worst.")]
-Kbps = Annotated[int, Field(ge=100, le=200_000)]
-Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Int = Annotated[int, BeforeValidator(_no_boolean)]
+Crf = Annotated[Int, Field(ge=0, le=51, description="Constant rate factor: 0 is lossless, 51 the worst.")]
+Kbps = Annotated[Int, Field(ge=100, le=200_000)]
+Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Params(BaseModel):
@@ -93,7 +104,7 @@ class Scan(DirectoryScan):
         return self.path or f"library/{self.directory_type}"
 
     def unique_key(self) -> str | None:
-        return f"scan:{self.directory.strip('/')}:{self.skip_existing}"
+        return f"scan:{self.directory}:{self.skip_existing}"
 
 
 class PublicScan(DirectoryScan):
@@ -127,7 +138,7 @@ class ThumbnailGenerate(_OneVideo):
     """Take one frame of a video as a JPEG."""
 
     timestamp: Seconds | None = Field(default=None, description="Seconds into the video; default: 25 % of it.")
-    width: int = Field(default=640, ge=16, le=7680, description="Pixels; the height follows.")
+    width: Int = Field(default=640, ge=16, le=7680, description="Pixels; the height follows.")
 
     def unique_key(self) -> str | None:
         return f"thumbnail_generate:{self.video_id}"
@@ -160,12 +171,12 @@ class ReencodeStreaming(Params):
 class CompileRandom(Params):
     """Join randomly chosen videos into one."""
 
-    count: int = Field(default=10, ge=1, le=1000, description="How many videos; fewer if fewer fit.")
+    count: Int = Field(default=10, ge=1, le=1000, description="How many videos; fewer if fewer fit.")
     min_duration: Seconds | None = Field(default=None, description="Seconds that a source must last at least.")
     max_duration: Seconds | None = Field(default=None, description="Seconds that a source may last at most.")
     orientation: Literal["landscape", "portrait", "square"] | None = None
     output_path: Mp4Path | None = Field(default=None, description="Default: compilations/random-<job>.mp4.")
-    seed: int | None = Field(
+    seed: Int | None = Field(
         default=None,
         ge=0,
         le=2**53,
@@ -209,15 +220,25 @@ def job_type(name: str) -> JobType:
 def parse(kind: JobType, raw: Any) -> Params:
     """Raises InvalidJob that names every bad field, what is allowed and what came."""
     if not isinstance(raw, Mapping):
-        raise InvalidJob([FieldProblem("params", f"must be a JSON object, got {type(raw).__name__}")])
+        raise InvalidJob([FieldProblem("params", f"must be a JSON object, got {_json_kind(raw)}")])
     try:
         return MODELS[kind].model_validate(raw)
     except ValidationError as error:
         raise InvalidJob([_problem(item) for item in error.errors()]) from error
 
 
+def _json_kind(value: Any) -> str:
+    names: list[tuple[Any, str]] = [
+        (bool, "a boolean"),
+        ((int, float), "a number"),
+        (str, "a string"),
+        (list, "an array"),
+    ]
+    return next((name for kind, name in names if isinstance(value, kind)), "null")
+
+
 def _problem(item: Any) -> FieldProblem:
-    where = ".".join(["params", *map(str, item["loc"])])
+    where = ".".join(["params", *(storable(str(part))[:80] for part in item["loc"])])
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "unknown parameter"

@@ -1,7 +1,8 @@
 """Every statement on `jobs` that is not a running attempt's own (those are in `lease.py`).
 
 Functions take a connection; the caller owns the transaction. A status changes only by an UPDATE that names the
-statuses it may leave.
+statuses it may leave. What a row must lose or gain with its status (lease, VRAM, waiting text, date of the end) is a
+trigger's work, because other programs move jobs, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,8 @@ from jobqueue_bridge.errors import (
     MoveForbidden,
 )
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, utcnow
+from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, job_tallies, jobs, utcnow
+from jobqueue_bridge.text import id_range
 from jobqueue_bridge.vocabulary import (
     ACTIVE,
     FINAL,
@@ -42,7 +44,8 @@ from jobqueue_bridge.vocabulary import (
 
 _WEIGHED_PER_CATEGORY = 200
 _POSITIONS_WRITTEN = 50
-_NOT_LIVE_TEXT = {"queue_position": None, "waiting_reason": None}
+_TALLIES_FOLDED_ABOVE = 1000
+LOG_TAIL_BYTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,6 @@ class Checked:
 # Old rows of an adopted table may hold NULL where the specification has a default.
 _DEFAULT_FOR_NULL: Mapping[str, Any] = {
     "progress": 0,
-    "priority": PRIORITY_DEFAULT,
     "vram_required": 0,
     "retry_count": 0,
     "max_retries": 3,
@@ -134,6 +136,19 @@ def _job(row: sa.Row[Any]) -> Job:
     return Job(**{**values, "status": JobStatus(values["status"])})
 
 
+def _status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
+    """Written out in the statement, so that the partial indexes also fit a prepared plan."""
+    names = [status.value for status in wanted]
+    return jobs.c.status.in_(sa.bindparam("status", names, expanding=True, literal_execute=True, unique=True))
+
+
+def _has_lease() -> sa.ColumnElement[bool]:
+    """Running, or paused in mid-run."""
+    return sa.or_(
+        _status_in([JobStatus.RUNNING]), sa.and_(_status_in([JobStatus.PAUSED]), jobs.c.lease_token.is_not(None))
+    )
+
+
 # Asking for work
 
 
@@ -145,10 +160,14 @@ def check(connection: sa.Connection, job: NewJob, settings: Settings) -> Checked
         parsed = params.parse(kind, job.params)
     except InvalidJob as error:
         raise InvalidJob([*problems, *error.problems]) from error
-    video_id, missing = _find_video(connection, parsed)
+    video, missing = _find_video(connection, parsed)
     if problems or missing:
         raise InvalidJob([*problems, *missing])
-    return Checked(kind, parsed, video_id)
+    if video is None:
+        return Checked(kind, parsed, None)
+    if "video_id" in type(parsed).model_fields:  # the same job, whether it named the video by id or by path
+        parsed = parsed.model_copy(update={"video_id": video})
+    return Checked(kind, parsed, video)
 
 
 def _envelope_problems(job: NewJob, settings: Settings) -> Iterable[FieldProblem]:
@@ -173,14 +192,24 @@ def _envelope_problems(job: NewJob, settings: Settings) -> Iterable[FieldProblem
 def _find_video(connection: sa.Connection, parsed: params.Params) -> tuple[UUID | None, list[FieldProblem]]:
     named = parsed.video_ids()
     if named:
-        known = videos.exists(connection, named[0])
-        return named[0], [] if known else [FieldProblem("params.videoId", f"there is no video {named[0]}")]
+        path = videos.paths(connection, named[:1]).get(named[0])
+        if path is None:
+            return None, [FieldProblem("params.videoId", f"there is no video {named[0]}")]
+        return named[0], _overwrites(path, parsed)
     path = getattr(parsed, "input_path", None)
     if path is None:
         return None, []
     found = videos.id_by_path(connection, path)
-    problem = FieldProblem("params.inputPath", f"there is no video at {path!r}: scan its folder first")
-    return found, [] if found else [problem]
+    if found is None:
+        return None, [FieldProblem("params.inputPath", f"there is no video at {path!r}: scan its folder first")]
+    return found, _overwrites(path, parsed)
+
+
+def _overwrites(source: str, parsed: params.Params) -> list[FieldProblem]:
+    output = getattr(parsed, "output_path", None)
+    if output is None or output not in (source, getattr(parsed, "input_path", None)):
+        return []
+    return [FieldProblem("params.outputPath", f"must not be the source itself, {output!r}")]
 
 
 def enqueue(connection: sa.Connection, job: NewJob, settings: Settings) -> Job:
@@ -219,12 +248,14 @@ def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: Jo
     if row is not None:
         return _job(row)
     assert key is not None
-    holder = connection.scalar(
-        sa.select(jobs.c.id).where(jobs.c.unique_key == key, jobs.c.status.in_([s.value for s in LIVE]))
-    )
+    holder = _live_holder(connection, key)
     if holder is None:  # it ended in between
         return _insert(connection, job, checked, status)
     raise JobAlreadyLive(key, holder)
+
+
+def _live_holder(connection: sa.Connection, unique_key: str) -> UUID | None:
+    return connection.scalar(sa.select(jobs.c.id).where(jobs.c.unique_key == unique_key, _status_in(LIVE)))
 
 
 # The order in which the migration's partial index lists them.
@@ -244,10 +275,10 @@ def get(connection: sa.Connection, job_id: UUID) -> Job:
 
 def find(connection: sa.Connection, reference: str) -> Job:
     """A job by its id or the first characters of it. Raises JobNotFound or AmbiguousJob."""
-    low, high = _uuid_range(reference)
-    rows = connection.execute(
-        sa.select(*_COLUMNS).where(jobs.c.id.between(low, high)).order_by(jobs.c.id).limit(3)
-    ).all()
+    ids = id_range(reference)
+    if ids is None:
+        raise JobNotFound(reference)
+    rows = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id.between(*ids)).order_by(jobs.c.id).limit(3)).all()
     if not rows:
         raise JobNotFound(reference)
     if len(rows) > 1:
@@ -255,36 +286,37 @@ def find(connection: sa.Connection, reference: str) -> Job:
     return _job(rows[0])
 
 
-def _uuid_range(prefix: str) -> tuple[UUID, UUID]:
-    digits = prefix.replace("-", "").lower()
-    try:
-        return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
-    except ValueError as error:
-        raise JobNotFound(prefix) from error
-
-
-def _matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
+def _matching(table: sa.Table, filters: Filters) -> list[sa.ColumnElement[bool]]:
     wanted = {
-        jobs.c.status: filters.status and filters.status.value,
-        jobs.c.type: filters.type,
-        jobs.c.resource_category: filters.resource_category and filters.resource_category.value,
-        jobs.c.video_id: filters.video_id,
+        "status": filters.status and filters.status.value,
+        "type": filters.type,
+        "resource_category": filters.resource_category and filters.resource_category.value,
+        "video_id": filters.video_id,
     }
-    return [column == value for column, value in wanted.items() if value is not None]
+    return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
 def page(connection: sa.Connection, filters: Filters, *, limit: int, offset: int = 0) -> Page:
     """Newest first."""
-    conditions = _matching(filters)
-    total = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(*conditions))
-    rows = connection.execute(
-        sa.select(*_COLUMNS)
-        .where(*conditions)
-        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-        .limit(limit)
-        .offset(offset)
+    total = _total(connection, filters)
+    if offset >= total:
+        return Page([], total)
+    # Only ids are passed over on the way to a late page: they are in the index, the rows are not.
+    order = (jobs.c.created_at.desc(), jobs.c.id.desc())
+    shown = (
+        sa.select(jobs.c.id).where(*_matching(jobs, filters)).order_by(*order).limit(limit).offset(offset).subquery()
     )
-    return Page([_job(row) for row in rows], total or 0)
+    rows = connection.execute(sa.select(*_COLUMNS).join(shown, shown.c.id == jobs.c.id).order_by(*order))
+    return Page([_job(row) for row in rows], total)
+
+
+def _total(connection: sa.Connection, filters: Filters) -> int:
+    """Counting a million rows takes half a second, adding up their tallies none."""
+    if filters.video_id is not None:
+        counted = sa.select(sa.func.count()).select_from(jobs).where(*_matching(jobs, filters))
+    else:
+        counted = sa.select(sa.func.sum(job_tallies.c.jobs)).where(*_matching(job_tallies, filters))
+    return int(connection.scalar(counted) or 0)
 
 
 def log_text(connection: sa.Connection, job_id: UUID, *, tail: int | None = None) -> str:
@@ -305,6 +337,25 @@ def log_after(connection: sa.Connection, job_id: UUID, seq: int) -> list[tuple[i
         .limit(1000)
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def log_tail(connection: sa.Connection, job_id: UUID) -> str:
+    """What is kept in `jobs.log`, for readers of the row alone: at most LOG_TAIL_BYTES."""
+    newest = connection.scalars(
+        sa.select(log_line())
+        .where(job_logs.c.job_id == job_id)
+        .order_by(job_logs.c.seq.desc())
+        .limit(LOG_TAIL_BYTES // 22)  # no line is shorter than its time stamp
+    ).all()
+    return "\n".join(reversed(newest)).encode()[-LOG_TAIL_BYTES:].decode(errors="ignore")
+
+
+def keep_older_log(connection: sa.Connection, job_id: UUID) -> None:
+    """What another program wrote into `jobs.log` before this platform wrote its first line about the job."""
+    older = sa.select(jobs.c.id, jobs.c.log).where(
+        jobs.c.id == job_id, jobs.c.log != "", ~sa.exists().where(job_logs.c.job_id == jobs.c.id)
+    )
+    connection.execute(sa.insert(job_logs).from_select(["job_id", "line"], older))
 
 
 def log_line() -> sa.ColumnElement[str]:
@@ -330,48 +381,69 @@ class Stats:
 
 
 def stats(connection: sa.Connection) -> Stats:
-    by_status = _counts(connection, jobs.c.status)
+    by_status = _counts(connection, job_tallies.c.status)
     newest = (
         sa.select((jobs.c.completed_at - jobs.c.started_at).label("took"))
-        .where(jobs.c.status == JobStatus.COMPLETED.value, jobs.c.started_at.is_not(None))
+        .where(_status_in([JobStatus.COMPLETED]), jobs.c.started_at.is_not(None))
         .order_by(jobs.c.created_at.desc())
         .limit(1000)
         .subquery()
     )
     took = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.avg(newest.c.took))))
     used = connection.scalar(
-        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)).where(
-            jobs.c.status == JobStatus.RUNNING.value
-        )
+        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)).where(_status_in([JobStatus.RUNNING]))
     )
     return Stats(
         by_status={status: by_status.get(status.value, 0) for status in JobStatus},
-        by_type=_counts(connection, jobs.c.type),
+        by_type=_counts(connection, job_tallies.c.type),
         vram_used_mb=int(used or 0),
         average_processing_s=float(took or 0),
     )
 
 
 def _counts(connection: sa.Connection, column: sa.Column[Any]) -> dict[str, int]:
-    rows = connection.execute(sa.select(column, sa.func.count()).group_by(column))
-    return {row[0]: row[1] for row in rows}
+    total = sa.func.sum(job_tallies.c.jobs)
+    rows = connection.execute(sa.select(column, total).group_by(column).having(total != 0))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 # Moving
 
 
 def move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, **values: Any) -> Job:
-    """The guarded move. Raises JobNotFound, or MoveForbidden where MOVES has no such step."""
-    sources = [status.value for status, targets in MOVES.items() if wanted in targets]
+    """The guarded move.
+
+    Raises JobNotFound, MoveForbidden where MOVES has no such step, or JobAlreadyLive where an ended job would come
+    back although a live one does the same by now.
+    """
+    twin = jobs.alias()
+    live_twin = sa.exists().where(
+        twin.c.unique_key == jobs.c.unique_key,
+        twin.c.id != jobs.c.id,
+        twin.c.status.in_([status.value for status in LIVE]),
+    )
     row = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_(sources))
+        .where(
+            jobs.c.id == job_id,
+            _status_in(status for status, targets in MOVES.items() if wanted in targets),
+            *([] if wanted in FINAL else [~live_twin]),
+        )
         .values(status=wanted.value, **values)
         .returning(*_COLUMNS)
     ).one_or_none()
-    if row is None:
-        raise MoveForbidden(job_id, get(connection, job_id).status, wanted)
-    return _job(row)
+    return _job(row) if row is not None else _refused_move(connection, job_id, wanted, values)
+
+
+def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, values: dict[str, Any]) -> Job:
+    current = get(connection, job_id).status
+    if wanted not in MOVES[current]:
+        raise MoveForbidden(job_id, current, wanted)
+    key = connection.scalar(sa.select(jobs.c.unique_key).where(jobs.c.id == job_id))
+    holder = _live_holder(connection, key) if key else None
+    if key and holder and holder != job_id:
+        raise JobAlreadyLive(key, holder)
+    return move(connection, job_id, wanted, **values)  # it was moved meanwhile, to where the step is legal
 
 
 # Dispatching
@@ -391,7 +463,9 @@ def ready(connection: sa.Connection) -> list[Job]:
         .limit(_WEIGHED_PER_CATEGORY)
         for category in ResourceCategory
     ]
-    known = [category.value for category in ResourceCategory]
+    known: sa.BindParameter[Any] = sa.bindparam(
+        "known", [*map(str, ResourceCategory)], expanding=True, literal_execute=True
+    )
     strays = sa.select(*_COLUMNS).where(_is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
     found = [_job(row) for head in (*heads, strays) for row in connection.execute(head)]
     return sorted(found, key=lambda job: (job.priority, job.created_at, job.id))
@@ -399,7 +473,7 @@ def ready(connection: sa.Connection) -> list[Job]:
 
 def _is_ready() -> sa.ColumnElement[bool]:
     return sa.and_(
-        jobs.c.status == sa.literal_column(f"'{JobStatus.PENDING.value}'"),
+        _status_in([JobStatus.PENDING]),
         sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow()),
     )
 
@@ -407,7 +481,7 @@ def _is_ready() -> sa.ColumnElement[bool]:
 def seconds_to_next_retry(connection: sa.Connection) -> float | None:
     """Until the next pending job's time comes; None: none waits for a time."""
     due = sa.select(sa.func.min(jobs.c.retry_after)).where(
-        jobs.c.status == JobStatus.PENDING.value, jobs.c.retry_after > utcnow()
+        _status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
     )
     seconds = connection.scalar(sa.select(sa.func.extract("epoch", due.scalar_subquery() - utcnow())))
     return None if seconds is None else float(seconds)
@@ -415,10 +489,7 @@ def seconds_to_next_retry(connection: sa.Connection) -> float | None:
 
 def active(connection: sa.Connection) -> list[admission.ActiveJob]:
     """Every job that holds a slot. A job paused in mid-run holds its own, too: its process still has the memory."""
-    holds = sa.or_(
-        jobs.c.status.in_([status.value for status in ACTIVE]),
-        sa.and_(jobs.c.status == JobStatus.PAUSED.value, jobs.c.lease_token.is_not(None)),
-    )
+    holds = sa.or_(_status_in(ACTIVE), _has_lease())
     rows = connection.execute(
         sa.select(
             jobs.c.id,
@@ -429,7 +500,7 @@ def active(connection: sa.Connection) -> list[admission.ActiveJob]:
             jobs.c.run_id,
         )
         .where(holds, jobs.c.resource_category.in_([category.value for category in ResourceCategory]))
-        .order_by(jobs.c.started_at, jobs.c.id)
+        .order_by(jobs.c.status == JobStatus.QUEUED.value, jobs.c.started_at, jobs.c.id)
     )
     return [
         admission.ActiveJob(
@@ -445,10 +516,10 @@ def active(connection: sa.Connection) -> list[admission.ActiveJob]:
 
 
 def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Checked) -> Job | None:
-    """pending → queued with the next attempt number. None: somebody moved the job meanwhile."""
+    """pending → queued with the next attempt number. None: somebody moved the job meanwhile, or is about to."""
     row = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == admitted.id, jobs.c.status == JobStatus.PENDING.value)
+        .where(jobs.c.id.in_(_pending_and_unlocked([admitted.id])))
         .values(
             status=JobStatus.QUEUED.value,
             attempt=jobs.c.attempt + 1,
@@ -456,38 +527,64 @@ def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Chec
             admitted_at=sa.func.now(),
             video_id=sa.func.coalesce(jobs.c.video_id, checked.video_id),
             run_id=None,
-            **_NOT_LIVE_TEXT,
         )
         .returning(*_COLUMNS)
     ).one_or_none()
     return None if row is None else _job(row)
 
 
-def refuse(connection: sa.Connection, job_id: UUID, error: InvalidJob) -> None:
-    """A row that another program inserted and that can never run: failed, saying why."""
-    message = str(error)
-    move(
-        connection,
-        job_id,
-        JobStatus.FAILED,
-        error=message,
-        log=sa.func.coalesce(jobs.c.log, "") + f"--- ERROR ---\n{message}",
-        completed_at=utcnow(),
-        **_NOT_LIVE_TEXT,
+def _pending_and_unlocked(ids: Sequence[UUID]) -> sa.Select[tuple[UUID]]:
+    """A row that somebody holds in an open transaction must not make the dispatcher wait for its end."""
+    return (
+        sa.select(jobs.c.id)
+        .where(jobs.c.id.in_(ids), _status_in([JobStatus.PENDING]))
+        .with_for_update(skip_locked=True)
     )
-    connection.execute(sa.insert(job_logs).values(job_id=job_id, line=message))
+
+
+def refuse(connection: sa.Connection, job_id: UUID, error: InvalidJob) -> None:
+    """A row that another program inserted and that can never run: failed, saying why. Nothing if it was moved."""
+    message = str(error)
+    refused = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id.in_(_pending_and_unlocked([job_id])))
+        .values(status=JobStatus.FAILED.value, error=message)
+    )
+    if refused.rowcount:
+        keep_older_log(connection, job_id)
+        connection.execute(
+            sa.insert(job_logs), [{"job_id": job_id, "line": line} for line in ("--- ERROR ---", message)]
+        )
+        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(log=log_tail(connection, job_id)))
 
 
 def note_waiting(connection: sa.Connection, ready_jobs: Sequence[Job], waiting: Sequence[admission.Waiting]) -> None:
     """Write reasons and positions of the head of the line, and only those that changed."""
     known = {job.id: (job.waiting_reason, job.queue_position) for job in ready_jobs}
-    for position, entry in enumerate(waiting[:_POSITIONS_WRITTEN], start=1):
-        if known.get(entry.id) != (entry.reason, position):
-            connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == entry.id, jobs.c.status == JobStatus.PENDING.value)
-                .values(waiting_reason=entry.reason, queue_position=position)
-            )
+    head = list(enumerate(waiting[:_POSITIONS_WRITTEN], start=1))
+    changed = [(entry.id, entry.reason, at) for at, entry in head if known.get(entry.id) != (entry.reason, at)]
+    if changed:
+        _note_changed(connection, changed)
+    pushed_back = (
+        sa.select(jobs.c.id)
+        .where(_status_in([JobStatus.PENDING]), jobs.c.queue_position.is_not(None))
+        .where(jobs.c.id.not_in([entry.id for _, entry in head]))
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(
+        sa.update(jobs).where(jobs.c.id.in_(pushed_back)).values(waiting_reason=None, queue_position=None)
+    )
+
+
+def _note_changed(connection: sa.Connection, changed: Sequence[tuple[UUID, str, int]]) -> None:
+    note = sa.values(
+        sa.column("id", sa.Uuid), sa.column("reason", sa.Text), sa.column("position", sa.Integer), name="note"
+    ).data(list(changed))
+    connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == note.c.id, jobs.c.id.in_(_pending_and_unlocked([entry[0] for entry in changed])))
+        .values(waiting_reason=note.c.reason, queue_position=note.c.position)
+    )
 
 
 def position(connection: sa.Connection, job: Job) -> int | None:
@@ -520,10 +617,7 @@ def queued_for_longer_than(connection: sa.Connection, seconds: float) -> list[St
     age = sa.func.extract("epoch", sa.func.now() - jobs.c.admitted_at)
     rows = connection.execute(
         sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.host, age.label("silent_s"))
-        .where(
-            jobs.c.status == JobStatus.QUEUED.value,
-            sa.or_(jobs.c.admitted_at.is_(None), age > seconds),
-        )
+        .where(_status_in([JobStatus.QUEUED]), sa.or_(jobs.c.admitted_at.is_(None), age > seconds))
         .limit(500)
     )
     return [StaleJob(row.id, row.attempt, row.run_id, row.host, float(row.silent_s or 0)) for row in rows]
@@ -535,12 +629,7 @@ def running(connection: sa.Connection) -> list[StaleJob]:
     rows = connection.execute(
         sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.host, silent.label("silent_s"))
         .select_from(jobs.outerjoin(job_leases, job_leases.c.job_id == jobs.c.id))
-        .where(
-            sa.or_(
-                jobs.c.status == JobStatus.RUNNING.value,
-                sa.and_(jobs.c.status == JobStatus.PAUSED.value, jobs.c.lease_token.is_not(None)),
-            )
-        )
+        .where(_has_lease())
     )
     return [
         StaleJob(row.id, row.attempt, row.run_id, row.host, float("inf") if row.silent_s is None else row.silent_s)
@@ -553,28 +642,22 @@ def return_to_pending(connection: sa.Connection, job_id: UUID, attempt: int) -> 
     result = connection.execute(
         sa.update(jobs)
         .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == JobStatus.QUEUED.value)
-        .values(status=JobStatus.PENDING.value, vram_units=None, run_id=None)
+        .values(status=JobStatus.PENDING.value, run_id=None)
     )
     return result.rowcount == 1
 
 
 def tidy_after_outside_moves(connection: sa.Connection) -> None:
-    """Jobs that another program moved by a plain UPDATE: drop the lease, date the end, close the attempt."""
-    held = [JobStatus.RUNNING.value, JobStatus.PAUSED.value]
-    let_go = (
-        sa.select(job_leases.c.job_id)
+    """Jobs that another program moved by a plain UPDATE: drop the lease, close the attempt. Folds the tallies, too."""
+    let_go = connection.scalars(
+        sa.select(job_leases.c.token)
         .join(jobs, jobs.c.id == job_leases.c.job_id)
-        .where(sa.or_(jobs.c.status.not_in(held), jobs.c.lease_token.is_distinct_from(job_leases.c.token)))
-    )
-    ids = connection.scalars(
-        sa.delete(job_leases).where(job_leases.c.job_id.in_(let_go)).returning(job_leases.c.job_id)
+        .where(sa.or_(~_has_lease(), jobs.c.lease_token.is_distinct_from(job_leases.c.token)))
     ).all()
-    connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id.in_(ids), jobs.c.status.in_([status.value for status in FINAL]))
-        .values(lease_token=None, vram_units=None, completed_at=sa.func.coalesce(jobs.c.completed_at, utcnow()))
-    )
+    if let_go:  # by token: the next attempt may be taking the row over at this moment
+        connection.execute(sa.delete(job_leases).where(job_leases.c.token.in_(let_go)))
     _close_orphaned_attempts(connection)
+    _fold_tallies(connection)
 
 
 def _close_orphaned_attempts(connection: sa.Connection) -> None:
@@ -582,17 +665,37 @@ def _close_orphaned_attempts(connection: sa.Connection) -> None:
     leased = sa.exists().where(
         job_leases.c.job_id == job_attempts.c.job_id, job_leases.c.attempt == job_attempts.c.attempt
     )
-    status = sa.select(jobs.c.status).where(jobs.c.id == job_attempts.c.job_id).scalar_subquery()
+    replaced = jobs.c.attempt != job_attempts.c.attempt
     connection.execute(
         sa.update(job_attempts)
-        .where(job_attempts.c.ended_at.is_(None), ~leased)
+        .where(job_attempts.c.ended_at.is_(None), ~leased, jobs.c.id == job_attempts.c.job_id)
         .values(
             ended_at=sa.func.now(),
             outcome=sa.case(
-                (status == JobStatus.CANCELLED.value, Outcome.CANCELLED.value),
-                (status == JobStatus.FAILED.value, Outcome.FAILED.value),
+                (replaced, Outcome.LOST.value),
+                (jobs.c.status == JobStatus.CANCELLED.value, Outcome.CANCELLED.value),
+                (jobs.c.status == JobStatus.FAILED.value, Outcome.FAILED.value),
                 else_=Outcome.LOST.value,
             ),
-            error=sa.func.concat("the job was set to ", status, " from outside"),
+            error=sa.case(
+                (replaced, "another attempt took its place"),
+                else_=sa.func.concat("the job was set to ", jobs.c.status, " from outside"),
+            ),
+        )
+    )
+
+
+def _fold_tallies(connection: sa.Connection) -> None:
+    """Many changes into one sum for each kind of job. Sums stay exact whoever reads or folds at the same time."""
+    tallies = sa.select(sa.func.count()).select_from(job_tallies)
+    if (connection.scalar(tallies) or 0) <= _TALLIES_FOLDED_ABOVE:
+        return
+    kind = (job_tallies.c.status, job_tallies.c.type, job_tallies.c.resource_category)
+    folded = sa.delete(job_tallies).returning(*kind, job_tallies.c.jobs).cte("folded")
+    total = sa.func.sum(folded.c.jobs)
+    sums = sa.select(folded.c.status, folded.c.type, folded.c.resource_category, total)
+    connection.execute(
+        sa.insert(job_tallies).from_select(
+            ["status", "type", "resource_category", "jobs"], sums.group_by(*list(folded.c)[:3]).having(total != 0)
         )
     )

@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -16,6 +16,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
 from jobqueue_bridge.vocabulary import ResourceCategory
@@ -23,6 +24,7 @@ from jobqueue_bridge.vocabulary import ResourceCategory
 VRAM_UNIT_MB = 1000
 EMBEDDED_DATABASE = "media_pipelines"
 DAGSTER_SCHEMA = "dagster"
+_YEAR_S = 365 * 24 * 3600
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
 
 
@@ -40,6 +42,8 @@ class _ConfigFile(YamlConfigSettingsSource):
         content = super()._read_file(path) or {}
         if not isinstance(content, dict):
             raise yaml.YAMLError(f"expected keys and values, found {type(content).__name__}")
+        if odd := [key for key in content if not isinstance(key, str)]:
+            raise yaml.YAMLError(f"expected names of settings as keys, found {odd[0]!r}")
         return _by_variable(content)
 
 
@@ -55,7 +59,14 @@ def variable_of(field: str) -> str:
 class Settings(BaseSettings):
     """Build once, at the edge of a process, with `load_settings()`."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        case_sensitive=True,
+        validate_default=True,
+        allow_inf_nan=False,
+    )
 
     home: Path = Field(
         default_factory=default_home,
@@ -68,7 +79,7 @@ class Settings(BaseSettings):
         description="Postgres to use; empty: an embedded one under the home.",
     )
     media_library_path: Path = Field(
-        default_factory=lambda: default_home() / "media",
+        default_factory=lambda known: known.get("home", default_home()) / "media",
         validation_alias="MEDIA_LIBRARY_PATH",
         description="Root of the library: library/, inbox/, playback/, compilations/, thumbnails/ lie below it.",
     )
@@ -87,17 +98,18 @@ class Settings(BaseSettings):
         validation_alias="MEDIA_JWT_PUBLIC_KEY",
         description="PEM text or the path of a PEM file (RS256 or ES256); replaces the secret.",
     )
-    total_vram_mb: int = Field(default=16000, ge=0, validation_alias="MEDIA_TOTAL_VRAM_MB")
+    total_vram_mb: int = Field(default=16000, ge=0, le=1_000_000, validation_alias="MEDIA_TOTAL_VRAM_MB")
     slots_cpu: int = Field(default=5, ge=0, le=256, validation_alias="MEDIA_SLOTS_CPU")
     slots_gpu_encode: int = Field(default=2, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_ENCODE")
     slots_gpu_ai: int = Field(default=1, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_AI")
     retry_base_seconds: float = Field(
         default=60,
         ge=0,
+        le=_YEAR_S,
         validation_alias="MEDIA_RETRY_BASE_SECONDS",
         description="Retry n waits base × 2^n seconds.",
     )
-    retry_cap_seconds: float = Field(default=3600, ge=0, validation_alias="MEDIA_RETRY_CAP_SECONDS")
+    retry_cap_seconds: float = Field(default=3600, ge=0, le=_YEAR_S, validation_alias="MEDIA_RETRY_CAP_SECONDS")
     starvation_seconds: float = Field(
         default=600,
         ge=0,
@@ -151,6 +163,19 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: str) -> str:
         if value and not value.startswith(("postgres://", "postgresql://", "postgresql+")):
             raise ValueError("must be a postgresql:// URL, or empty for the embedded Postgres")
+        try:
+            make_url(value or "postgresql://")
+        except (ArgumentError, ValueError):  # whose words would show the password
+            raise ValueError("is no URL of the form postgresql://user:password@host:port/database") from None
+        return value
+
+    @field_validator("nightly_compilation_timezone")
+    @classmethod
+    def _is_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone {value!r}; an example is Europe/Berlin") from error
         return value
 
     @property
@@ -163,12 +188,15 @@ class Settings(BaseSettings):
 
     @property
     def postgres_socket_dir(self) -> Path:
-        """Beside the data, or under the temporary directory when that path would be too long for a socket."""
+        """Beside the data, or below /tmp when that path would be too long for a socket.
+
+        Not below TMPDIR, which may differ between the programs that have to meet there. Its owner is checked.
+        """
         beside = self.home / "run"
         if len(os.fsencode(beside)) <= _SOCKET_PATH_MAX - 14:
             return beside
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"media-pipelines-{os.getuid()}-{digest}"
+        return Path("/tmp") / f"media-pipelines-{os.getuid()}-{digest}"  # noqa: S108
 
     @property
     def dagster_home(self) -> Path:
@@ -230,11 +258,18 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**_by_variable(overrides))
     except ValidationError as error:
-        raise InvalidSettings(
-            [FieldProblem(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
-        ) from error
-    except yaml.YAMLError as error:
+        # a default that depends on a bad value is no problem of its own
+        items = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+        raise InvalidSettings([_problem(item) for item in items]) from error
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise InvalidSettings([FieldProblem(str(default_home() / "config.yaml"), str(error))]) from error
+
+
+def _problem(item: Any) -> FieldProblem:
+    name, message = ".".join(map(str, item["loc"])), str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return FieldProblem(name, "there is no such setting")
+    return FieldProblem(name, message if item["type"] == "value_error" else f"{message} (got {item['input']!r})")
 
 
 def origin_of(settings: Settings, field: str) -> str:

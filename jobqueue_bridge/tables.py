@@ -50,12 +50,12 @@ jobs = sa.Table(
     _column("params", pg.JSONB, nullable=False),
     _column("progress", sa.Integer, server_default="0"),
     _column("log", sa.Text, server_default=""),
-    _column("priority", sa.Integer, server_default="5"),
+    _column("priority", sa.Integer, nullable=False, server_default="5"),
     _column("queue_position", sa.Integer),
     _column("waiting_reason", sa.Text),
     _column("resource_category", sa.Text, nullable=False),
     _column("vram_required", sa.Integer),
-    _column("created_at", UtcTimestamp),
+    _column("created_at", UtcTimestamp, nullable=False),
     _column("started_at", UtcTimestamp),
     _column("completed_at", UtcTimestamp),
     _column("retry_count", sa.Integer, server_default="0"),
@@ -84,6 +84,16 @@ job_types = sa.Table(
     _column("type", sa.Text, primary_key=True),
     _column("resource_category", sa.Text, nullable=False),
     _column("vram_mb", sa.Integer, nullable=False),
+)
+
+# How many jobs of each kind there are, as sums of changes: a trigger on `jobs` appends, `queue` reads and folds.
+job_tallies = sa.Table(
+    "job_tallies",
+    metadata,
+    _column("status", sa.Text, nullable=False),
+    _column("type", sa.Text, nullable=False),
+    _column("resource_category", sa.Text, nullable=False),
+    _column("jobs", sa.BigInteger, nullable=False),
 )
 
 job_leases = sa.Table(

@@ -1,7 +1,6 @@
 """Every statement on `videos`. Paths are relative to the library root."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge.errors import AmbiguousVideo, VideoNotFound
 from jobqueue_bridge.tables import videos
+from jobqueue_bridge.text import id_range, storable
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,16 @@ def get(connection: sa.Connection, video_id: UUID) -> Video:
     return _video(row)
 
 
+def paths(connection: sa.Connection, video_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Where these videos lie, by id; unknown ids are left out."""
+    rows = connection.execute(sa.select(videos.c.id, videos.c.path).where(videos.c.id.in_(list(video_ids))))
+    return {row.id: row.path for row in rows}
+
+
 def find(connection: sa.Connection, reference: str) -> Video:
     """A video by its path, its id or the first characters of that. Raises VideoNotFound or AmbiguousVideo."""
-    digits = reference.replace("-", "").lower()
-    matches = [videos.c.path == reference]
-    with suppress(ValueError):  # not the start of an id, then
-        matches.append(videos.c.id.between(UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))))
+    ids = id_range(reference)
+    matches = [videos.c.path == storable(reference), *([videos.c.id.between(*ids)] if ids else [])]
     rows = connection.execute(sa.select(*_COLUMNS).where(sa.or_(*matches)).limit(2)).all()
     if not rows:
         raise VideoNotFound(reference)
@@ -101,11 +105,9 @@ def find(connection: sa.Connection, reference: str) -> Video:
 
 def page(connection: sa.Connection, *, search: str | None = None, limit: int, offset: int = 0) -> Page:
     """Newest first; `search` looks in title, file name and path, ignoring case."""
-    conditions = (
-        []
-        if not search
-        else [videos.c.path.icontains(search, autoescape=True) | videos.c.title.icontains(search, autoescape=True)]
-    )
+    wanted = storable(search or "")
+    contains = [column.icontains(wanted, autoescape=True) for column in (videos.c.path, videos.c.title)]
+    conditions = [sa.or_(*contains)] if wanted else []
     total = connection.scalar(sa.select(sa.func.count()).select_from(videos).where(*conditions))
     rows = connection.execute(
         sa.select(*_COLUMNS)
@@ -128,16 +130,17 @@ def known_at(connection: sa.Connection, paths: Sequence[str]) -> dict[str, Known
 
 
 def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, UUID]:
-    """Insert or refresh by path; all rows name the same columns. Returns path → id."""
-    values = list(rows)
+    """Insert or refresh by path; all rows name the same columns, the last of a path wins. Returns path → id."""
+    values = list({row["path"]: row for row in rows}.values())
     if not values:
         return {}
-    statement = pg.insert(videos).values(values)
+    statement = pg.insert(videos)
     refreshed = {name: statement.excluded[name] for name in values[0] if name not in ("id", "path")}
     result = connection.execute(
         statement.on_conflict_do_update(
             index_elements=[videos.c.path], set_={**refreshed, "updated_at": sa.func.now()}
-        ).returning(videos.c.path, videos.c.id)
+        ).returning(videos.c.path, videos.c.id),
+        values,
     )
     return {row.path: row.id for row in result}
 

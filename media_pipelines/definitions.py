@@ -1,5 +1,7 @@
 """The explicit list of everything that Dagster sees."""
 
+import logging
+
 import dagster as dg
 
 from jobqueue_bridge.settings import load_settings
@@ -16,6 +18,16 @@ from media_pipelines.schedules import nightly_compilation
 from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
 from media_pipelines.sensors.reconcile import reconcile
+
+
+def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
+    del context
+    logger = logging.Logger("dagster-run", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    return logger
+
 
 defs = dg.Definitions(
     assets=[
@@ -40,4 +52,10 @@ defs = dg.Definitions(
         "io_manager": dg.mem_io_manager,
     },
     executor=dg.in_process_executor,
+    loggers={
+        "console": dg.LoggerDefinition(
+            _quiet_console,
+            description="Warnings and errors alone: events are in Dagster's storage, a job's log is on its row.",
+        )
+    },
 )

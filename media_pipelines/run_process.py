@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+
+from media_pipelines.parent_death import die_with_parent
 
 # Imported once by the fork server, so that no run pays for it.
 PRELOAD = ["media_pipelines.warm"]
@@ -51,17 +54,37 @@ def start(runs_dir: Path, run_id: str, instance_ref: str) -> None:
 
 
 def _detach(runs_dir: Path, run_id: str, instance_ref: str) -> None:
+    forker = os.getpid()
     if os.fork():
         os._exit(0)
     exit_code = 1
     try:
         os.setsid()
+        _write_to(runs_dir.with_name("logs") / "runs.log")
+        _end_with_the_platform(forker)
         with _Alive(runs_dir, run_id):
             exit_code = _execute(run_id, instance_ref)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
+
+
+def _write_to(log: Path) -> None:
+    """The pipes of whoever forked us close when it ends; a file does not."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _end_with_the_platform(forker: int) -> None:
+    """Our new parent is whoever adopts orphans: the platform's supervisor, or init, which never ends."""
+    deadline_s = time.monotonic() + 1
+    while os.getppid() == forker and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    die_with_parent(signal.SIGTERM)
 
 
 def _execute(run_id: str, instance_ref: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jobqueue_bridge.errors import (
     AmbiguousJob,
@@ -15,14 +16,16 @@ from jobqueue_bridge.errors import (
     DatabaseUnreachable,
     InvalidJob,
     InvalidSettings,
+    JobNotFound,
     QueueError,
+    VideoNotFound,
 )
 from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines.platform.errors import NotRunning, PlatformError
 from media_pipelines.platform.lock import holder_of
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
-_BAD_USAGE = (InvalidSettings, InvalidJob, AmbiguousJob, AmbiguousVideo)
+_BAD_USAGE = (InvalidSettings, InvalidJob, AmbiguousJob, AmbiguousVideo, JobNotFound, VideoNotFound)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -37,7 +40,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     """A table for people; `empty` stands there when it has no rows."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))
     out.print(table if table.row_count else f"[dim]{empty}[/dim]")
 
 

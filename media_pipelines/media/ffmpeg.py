@@ -6,7 +6,6 @@ run in the caller's thread; two threads only read the pipes, so a slow callback 
 
 import collections
 import contextlib
-import ctypes
 import functools
 import os
 import select
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from media_pipelines.media import errors
+from media_pipelines.parent_death import die_with_parent, libc
 
 _ALWAYS = (
     "-nostdin", "-hide_banner", "-nostats",
@@ -33,7 +33,6 @@ _GRACE_S = 3.0
 _TAIL_LINES = 60
 _LINE_BYTES = 2000
 _ETA_SAMPLES = 30
-_PR_SET_PDEATHSIG = 1
 
 
 def find_ffmpeg(configured: str | None) -> Path:
@@ -250,7 +249,7 @@ def _spawn(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=None if wrapper else functools.partial(_die_with_parent, _libc()),
+            preexec_fn=None if wrapper else functools.partial(die_with_parent, signal.SIGKILL, libc()),
         )
     except OSError as error:
         raise errors.FfmpegMissing(f"{argv[0]} cannot be run: {error.strerror}") from error
@@ -268,14 +267,6 @@ def _setpriv() -> tuple[str, ...]:
     wrapper = (found, "--pdeathsig", "KILL", "--")
     proof = subprocess.run([*wrapper, "/bin/sh", "-c", ":"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return wrapper if proof.returncode == 0 else ()
-
-
-def _libc() -> Any:
-    return ctypes.CDLL(None)
-
-
-def _die_with_parent(libc: Any) -> None:
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class _Pipes:

@@ -5,7 +5,6 @@ protocol, so a playlist renamed to .mp4 reaches neither the network nor other fi
 """
 
 import collections
-import ctypes
 import faulthandler
 import hashlib
 import multiprocessing
@@ -25,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from media_pipelines.media import errors
+from media_pipelines.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -49,7 +49,6 @@ _INDEXED = {"mp4", "matroska"}
 _STEPS_BACK_S = (0.0, 3.0, 12.0, float("inf"))
 # A file without a duration is read once to find it, unless that would take too long.
 _MEASURED_BYTES = 4_000_000_000
-_PR_SET_PDEATHSIG = 1
 _WINDOW = 16
 _KILLED_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 # Beyond what a probe may take by itself: the pool has then lost track of its worker.
@@ -240,7 +239,7 @@ def import_libav() -> None:
 
 
 def _start_worker(parent: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -52,6 +52,19 @@ ALTER TABLE jobs
     ALTER COLUMN created_at SET DEFAULT (now() AT TIME ZONE 'utc')
 """
 
+# Every reader and the order of the line rely on these; old rows may lack them.
+_MEND = [
+    """UPDATE jobs SET
+           priority = coalesce(priority, 5),
+           created_at = coalesce(created_at, started_at, completed_at, now() AT TIME ZONE 'utc')
+       WHERE priority IS NULL OR created_at IS NULL""",
+    "ALTER TABLE jobs ALTER COLUMN priority SET NOT NULL, ALTER COLUMN created_at SET NOT NULL",
+    """UPDATE jobs SET status = 'failed', error = format('The status was %L, which is none of the queue''s', status)
+       WHERE status NOT IN ('pending', 'queued', 'running', 'completed', 'failed', 'cancelled', 'paused')""",
+    """ALTER TABLE jobs ADD CONSTRAINT jobs_status_known
+       CHECK (status IN ('pending', 'queued', 'running', 'completed', 'failed', 'cancelled', 'paused'))""",
+]
+
 # A queue is updated far more than read: leave room on each page for HOT updates, and vacuum early.
 _STORAGE = """
 ALTER TABLE jobs SET (
@@ -64,7 +77,13 @@ ALTER TABLE jobs SET (
 
 _INDEXES = [
     """CREATE INDEX IF NOT EXISTS jobs_ready ON jobs (resource_category, priority, created_at, id)
-       WHERE status = 'pending'""",
+       INCLUDE (retry_after) WHERE status = 'pending'""",
+    """CREATE INDEX IF NOT EXISTS jobs_ready_strays ON jobs (id)
+       WHERE status = 'pending' AND resource_category NOT IN ('cpu', 'gpu_encode', 'gpu_ai')""",
+    """CREATE INDEX IF NOT EXISTS jobs_waiting_for_retry ON jobs (retry_after)
+       WHERE status = 'pending' AND retry_after IS NOT NULL""",
+    """CREATE INDEX IF NOT EXISTS jobs_with_position ON jobs (id)
+       WHERE status = 'pending' AND queue_position IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS jobs_active ON jobs (status, id)
        WHERE status IN ('queued', 'running', 'paused')""",
     """CREATE UNIQUE INDEX IF NOT EXISTS jobs_unique_while_live ON jobs (unique_key)
@@ -72,6 +91,7 @@ _INDEXES = [
     "CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (created_at DESC, id DESC)",
     "CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, created_at DESC, id DESC)",
     "CREATE INDEX IF NOT EXISTS jobs_by_type ON jobs (type, created_at DESC, id DESC)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_category ON jobs (resource_category, created_at DESC, id DESC)",
     "CREATE INDEX IF NOT EXISTS jobs_by_video ON jobs (video_id) WHERE video_id IS NOT NULL",
 ]
 
@@ -109,7 +129,7 @@ _AROUND_JOBS = [
 _VIDEOS = [
     """CREATE TABLE IF NOT EXISTS videos (
         id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-        path text NOT NULL UNIQUE,
+        path text NOT NULL,
         filename text NOT NULL
     )""",
     """ALTER TABLE videos
@@ -139,6 +159,7 @@ _VIDEOS = [
         ADD COLUMN IF NOT EXISTS phash text,
         ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
         ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now()""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS videos_path ON videos (path)",
     "CREATE INDEX IF NOT EXISTS videos_newest ON videos (created_at DESC, id DESC)",
     """CREATE INDEX IF NOT EXISTS videos_to_compile ON videos (orientation, duration_seconds)
        WHERE is_valid AND source_video_id IS NULL""",
@@ -151,12 +172,84 @@ _DEFAULTS_FROM_TYPE = [
         SELECT * INTO need FROM job_types WHERE type = NEW.type;
         NEW.resource_category := coalesce(NEW.resource_category, need.resource_category);
         NEW.vram_required := coalesce(NEW.vram_required, need.vram_mb, 0);
+        NEW.priority := coalesce(NEW.priority, 5);
         NEW.created_at := coalesce(NEW.created_at, now() AT TIME ZONE 'utc');
         RETURN NEW;
     END $$""",
     "DROP TRIGGER IF EXISTS jobs_fill_in_needs ON jobs",
     """CREATE TRIGGER jobs_fill_in_needs BEFORE INSERT ON jobs
        FOR EACH ROW EXECUTE FUNCTION jobs_fill_in_needs()""",
+]
+
+# What must hold whoever moves a job, this platform or a plain UPDATE.
+_FOLLOW_THE_STATUS = [
+    """CREATE OR REPLACE FUNCTION jobs_follow_status() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.status <> 'pending' THEN
+            NEW.waiting_reason := NULL;
+            NEW.queue_position := NULL;
+        END IF;
+        IF NEW.status NOT IN ('running', 'paused') THEN
+            NEW.lease_token := NULL;
+        END IF;
+        IF NEW.status <> 'queued' AND NEW.lease_token IS NULL THEN
+            NEW.vram_units := NULL;
+        END IF;
+        IF NEW.status NOT IN ('completed', 'failed', 'cancelled') THEN
+            NEW.completed_at := NULL;
+        ELSIF NEW.completed_at IS NULL OR NEW.completed_at = OLD.completed_at THEN
+            NEW.completed_at := now() AT TIME ZONE 'utc';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    "DROP TRIGGER IF EXISTS jobs_follow_status ON jobs",
+    """CREATE TRIGGER jobs_follow_status BEFORE UPDATE ON jobs FOR EACH ROW
+       WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION jobs_follow_status()""",
+]
+
+# Sums of changes, appended, so that writers never wait for each other; `tidy` folds them.
+_TALLIES = [
+    """CREATE TABLE job_tallies (
+        status text NOT NULL, type text NOT NULL, resource_category text NOT NULL, jobs bigint NOT NULL
+    )""",
+    """INSERT INTO job_tallies
+       SELECT status, type, resource_category, count(*) FROM jobs GROUP BY status, type, resource_category""",
+    """CREATE OR REPLACE FUNCTION jobs_tally_rows() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO job_tallies
+        SELECT status, type, resource_category, CASE TG_OP WHEN 'INSERT' THEN count(*) ELSE -count(*) END
+        FROM changed GROUP BY status, type, resource_category;
+        RETURN NULL;
+    END $$""",
+    """CREATE OR REPLACE FUNCTION jobs_tally_move() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO job_tallies VALUES
+            (OLD.status, OLD.type, OLD.resource_category, -1), (NEW.status, NEW.type, NEW.resource_category, 1);
+        RETURN NULL;
+    END $$""",
+    """CREATE OR REPLACE FUNCTION jobs_tally_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        DELETE FROM job_tallies;
+        RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER jobs_tally_insert AFTER INSERT ON jobs REFERENCING NEW TABLE AS changed
+       FOR EACH STATEMENT EXECUTE FUNCTION jobs_tally_rows()""",
+    """CREATE TRIGGER jobs_tally_delete AFTER DELETE ON jobs REFERENCING OLD TABLE AS changed
+       FOR EACH STATEMENT EXECUTE FUNCTION jobs_tally_rows()""",
+    """CREATE TRIGGER jobs_tally_move AFTER UPDATE ON jobs FOR EACH ROW
+       WHEN ((OLD.status, OLD.type, OLD.resource_category)
+             IS DISTINCT FROM (NEW.status, NEW.type, NEW.resource_category))
+       EXECUTE FUNCTION jobs_tally_move()""",
+    """CREATE TRIGGER jobs_tally_truncate AFTER TRUNCATE ON jobs
+       FOR EACH STATEMENT EXECUTE FUNCTION jobs_tally_truncate()""",
+]
+
+# The triggers run for every program that writes `jobs`, whatever its search_path and whatever else it may touch.
+_AS_OWNER = [
+    "ALTER FUNCTION jobs_fill_in_needs() SECURITY DEFINER SET search_path FROM CURRENT",
+    "ALTER FUNCTION jobs_tally_rows() SECURITY DEFINER SET search_path FROM CURRENT",
+    "ALTER FUNCTION jobs_tally_move() SECURITY DEFINER SET search_path FROM CURRENT",
+    "ALTER FUNCTION jobs_tally_truncate() SECURITY DEFINER SET search_path FROM CURRENT",
 ]
 
 # NOTIFY is a wake-up with a constant payload, never data. Admission's own writes wake nobody.
@@ -179,7 +272,8 @@ _WAKE_UP = [
 
 def upgrade() -> None:
     statements = [
-        _JOBS, _OURS, _STORAGE, *_INDEXES, *_AROUND_JOBS, *_VIDEOS, *_DEFAULTS_FROM_TYPE, *_WAKE_UP
+        _JOBS, _OURS, *_MEND, _STORAGE, *_INDEXES, *_AROUND_JOBS, *_VIDEOS,
+        *_DEFAULTS_FROM_TYPE, *_FOLLOW_THE_STATUS, *_TALLIES, *_AS_OWNER, *_WAKE_UP,
     ]  # fmt: skip
     for statement in statements:
         op.execute(statement)

@@ -1,0 +1,159 @@
+"""Sensors and schedules: what they put into the queue, what they request, what they put right."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge import lease, queue
+from jobqueue_bridge.queue import Filters, Job, NewJob
+from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.vocabulary import JobStatus, Origin
+from media_pipelines.resources.gpu import Gpu
+from media_pipelines.schedules import enqueue_compilation, nightly_compilation
+from media_pipelines.sensors import inbox
+from media_pipelines.sensors.dispatch import admit_ready, dispatch, run_request
+from media_pipelines.sensors.reconcile import reconcile
+
+
+@pytest.fixture
+def inbox_folder(library: Path, instance: dg.DagsterInstance) -> Path:
+    (library / "inbox").mkdir()
+    return library / "inbox"
+
+
+def _jobs(database: sa.Engine) -> list[Job]:
+    with database.begin() as connection:
+        return list(queue.page(connection, Filters(), limit=100).jobs)
+
+
+def test_a_file_in_the_inbox_is_taken_once_it_no_longer_changes(
+    inbox_folder: Path, database: sa.Engine, settings: Settings
+) -> None:
+    clip = inbox_folder / "new 'clip'.mp4"
+    clip.write_bytes(b"first half")
+    seen = inbox.look(settings, {}, 100.0)
+    assert inbox.ask_for_scans(settings, seen, 100.0) == []
+
+    clip.write_bytes(b"first half, second half")
+    seen = inbox.look(settings, seen, 109.0)
+    assert inbox.ask_for_scans(settings, seen, 112.0) == [], "it changed 3 s ago"
+
+    seen = inbox.look(settings, seen, 120.0)
+    assert inbox.ask_for_scans(settings, seen, 120.0) == ["inbox/new 'clip'.mp4"]
+    seen = inbox.look(settings, seen, 130.0)
+    assert inbox.ask_for_scans(settings, seen, 130.0) == [], "asked for once"
+    (job,) = _jobs(database)
+    assert (job.type, job.params["path"], job.origin) == ("scan", "inbox/new 'clip'.mp4", Origin.INBOX)
+
+
+def test_a_thousand_files_at_once_are_taken_in_portions(
+    inbox_folder: Path, database: sa.Engine, settings: Settings
+) -> None:
+    for number in range(120):
+        (inbox_folder / f"{number:03}.mp4").write_bytes(b"x")
+    seen = inbox.look(settings, {}, 0.0)
+    assert [len(inbox.ask_for_scans(settings, seen, 60.0)) for _ in range(4)] == [50, 50, 20, 0]
+
+
+def test_the_inbox_sensor_keeps_what_it_saw_in_its_cursor(
+    inbox_folder: Path, database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    (inbox_folder / "a.mp4").write_bytes(b"x")
+    first = inbox.inbox(dg.build_sensor_context(instance=instance))
+    assert isinstance(first, dg.SensorResult)
+    assert first.cursor is not None
+    assert "inbox/a.mp4" in first.cursor
+
+
+def test_the_nightly_schedule_only_inserts_a_row(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    schedule = nightly_compilation(settings)
+    night = datetime(2026, 3, 1, 3, tzinfo=UTC)
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=night)
+    assert "nothing to compile" in str(schedule(context))
+    with database.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO videos (path, filename, is_valid, directory_type) "
+                "SELECT 'library/videos/' || n, n, true, 'videos' FROM generate_series(1, 3) n"
+            )
+        )
+    assert "Enqueued" in str(schedule(context))
+    assert "already does this" in enqueue_compilation(settings, "2026-03-01-0300")
+    (job,) = _jobs(database)
+    assert (job.type, job.origin) == ("compile_random", Origin.SCHEDULE)
+    assert job.params["outputPath"] == "compilations/nightly-2026-03-01-0300.mp4"
+
+
+def test_the_dispatcher_requests_a_run_for_each_admitted_row(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    with database.begin() as connection:
+        job = queue.enqueue(connection, NewJob("compile_random", {"count": 2}, vram_required=2500), settings)
+    result = dispatch(dg.build_sensor_context(instance=instance, resources={"gpu": Gpu()}))
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or []
+    assert request.run_key == f"{job.id}:1"
+    assert request.job_name == "compile_random"
+    assert [tag for tag in request.tags if "vram" in tag] == ["media/vram_u00", "media/vram_u01", "media/vram_u02"]
+    assert all(type(value) is str for pair in request.tags.items() for value in pair)
+    (row,) = _jobs(database)
+    assert (row.status, row.attempt) == (JobStatus.QUEUED, 1)
+
+
+def test_the_dispatcher_wakes_for_a_row_that_comes_while_it_waits(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    import threading
+
+    def insert() -> None:
+        time.sleep(0.5)
+        with database.begin() as connection:
+            connection.execute(
+                sa.text("INSERT INTO jobs (type, params, resource_category) VALUES ('scan', '{}', 'cpu')")
+            )
+
+    later = threading.Thread(target=insert)
+    later.start()
+    result = dispatch(dg.build_sensor_context(instance=instance, resources={"gpu": Gpu()}))
+    later.join()
+    assert isinstance(result, dg.SensorResult), "it returned at the NOTIFY, not at the end of its wait"
+
+
+def test_a_row_whose_run_never_came_is_pending_again(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    job = _admitted(database, settings)
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE jobs SET admitted_at = now() - interval '1 minute'"))
+    reconcile(dg.build_sensor_context(instance=instance))
+    (row,) = _jobs(database)
+    assert (row.id, row.status, row.retry_count) == (job.id, JobStatus.PENDING, 0)
+
+
+def test_a_job_that_has_not_beaten_is_rescued_at_the_second_look(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    job = _admitted(database, settings)
+    with database.begin() as connection:
+        assert lease.claim(connection, job.id, 1, run_id="of another host", host="elsewhere")
+        connection.execute(sa.text("UPDATE job_leases SET heartbeat_at = now() - interval '1 hour'"))
+    first = reconcile(dg.build_sensor_context(instance=instance))
+    assert _jobs(database)[0].status == JobStatus.RUNNING, "the database may just have come back"
+    assert isinstance(first, dg.SensorResult)
+    reconcile(dg.build_sensor_context(instance=instance, cursor=first.cursor))
+    row = _jobs(database)[0]
+    assert (row.status, row.retry_count) == (JobStatus.PENDING, 1)
+
+
+def _admitted(database: sa.Engine, settings: Settings) -> Job:
+    with database.begin() as connection:
+        queue.enqueue(connection, NewJob("scan", {}), settings)
+    (dispatched,) = admit_ready(settings, Gpu())
+    assert run_request(dispatched).partition_key is None
+    return dispatched.job

@@ -1,0 +1,419 @@
+"""Which jobs may start, and what the others wait for."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
+
+from jobqueue_bridge.admission import ActiveJob, Admitted, Capacity, Plan, ReadyJob, admit, units_needed
+from jobqueue_bridge.vocabulary import NEEDS, JobType, ResourceCategory
+
+CPU, ENCODE, AI = ResourceCategory.CPU, ResourceCategory.GPU_ENCODE, ResourceCategory.GPU_AI
+CAPACITY = Capacity(slots={CPU: 5, ENCODE: 2, AI: 1}, vram_units=16, starvation_s=600)
+TYPE_OF = {CPU: JobType.SCAN, ENCODE: JobType.REENCODE_STREAMING, AI: JobType.DIGEST_GENERATE}
+
+
+def job_id(number: int) -> UUID:
+    return uuid5(UUID(int=0), str(number))
+
+
+def ready(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, waited_s: float = 0) -> ReadyJob:
+    return ReadyJob(job_id(number), TYPE_OF[category], category, vram_mb, waited_s)
+
+
+def active(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, units: Sequence[int] = ()) -> ActiveJob:
+    return ActiveJob(job_id(number), TYPE_OF[category].value, category, vram_mb, tuple(units))
+
+
+def reason(plan: Plan) -> str:
+    (waiting,) = plan.waiting
+    return waiting.reason
+
+
+def started(plan: Plan) -> list[UUID]:
+    return [admitted.id for admitted in plan.admitted]
+
+
+def short(number: int) -> str:
+    return str(job_id(number))[:8]
+
+
+# Rule by rule
+
+
+def test_an_empty_queue_starts_nothing() -> None:
+    assert admit([], [], CAPACITY) == Plan((), ())
+
+
+@pytest.mark.parametrize(("category", "slots"), CAPACITY.slots.items())
+def test_each_category_has_its_slots(category: ResourceCategory, slots: int) -> None:
+    plan = admit([ready(number, category) for number in range(10)], [], CAPACITY)
+    assert started(plan) == [job_id(number) for number in range(slots)]
+    assert len(plan.waiting) == 10 - slots
+
+
+def test_a_job_that_lacks_a_slot_waits_for_those_who_have_them() -> None:
+    plan = admit([ready(9, AI)], [active(1, AI)], CAPACITY)
+    assert reason(plan) == f"all 1 gpu_ai slots are taken: digest_generate {short(1)}"
+
+
+def test_only_the_first_five_of_many_holders_are_named() -> None:
+    plan = admit([ready(9)], [active(number) for number in range(7)], replace(CAPACITY, slots={CPU: 7}))
+    assert reason(plan).endswith(f"scan {short(4)} and 2 more")
+
+
+def test_a_category_without_slots_says_so() -> None:
+    plan = admit([ready(1, AI)], [], replace(CAPACITY, slots={CPU: 5, ENCODE: 2, AI: 0}, look_ahead=3))
+    assert reason(plan) == "gpu_ai has no slots: its setting is 0"
+
+
+def test_a_blocked_job_never_blocks_another_category() -> None:
+    plan = admit([ready(1, AI), ready(2), ready(3, ENCODE)], [active(9, AI)], CAPACITY)
+    assert started(plan) == [job_id(2), job_id(3)]
+
+
+def test_vram_is_given_in_whole_numbered_units() -> None:
+    plan = admit([ready(1, ENCODE, 4000), ready(2, ENCODE, 4500), ready(3, AI, 1)], [], CAPACITY)
+    assert plan.admitted == (
+        Admitted(job_id(1), (0, 1, 2, 3)),
+        Admitted(job_id(2), (4, 5, 6, 7, 8)),
+        Admitted(job_id(3), (9,)),
+    )
+
+
+def test_a_job_that_lacks_vram_says_what_it_needs_what_is_free_and_who_has_it() -> None:
+    plan = admit([ready(1, AI, 8000)], [active(2, ENCODE, 12000, range(12))], CAPACITY)
+    assert reason(plan) == f"needs 8000 MB, 4000 of 16000 free: held by reencode_streaming {short(2)}"
+
+
+def test_a_smaller_job_of_the_same_category_starts_meanwhile() -> None:
+    plan = admit([ready(1, ENCODE, 8000), ready(2, ENCODE, 4000)], [active(3, AI, 12000, range(12))], CAPACITY)
+    assert started(plan) == [job_id(2)]
+
+
+def test_a_job_above_the_whole_budget_says_so_and_blocks_nobody() -> None:
+    plan = admit([ready(1, AI, 17000, waited_s=9999), ready(2, ENCODE, 4000)], [], CAPACITY)
+    assert reason(plan) == "needs 17000 MB, more than the whole budget of 16000 MB"
+    assert started(plan) == [job_id(2)]
+
+
+@pytest.mark.parametrize("units", [(), (0, 1)])
+def test_vram_that_is_declared_and_not_numbered_counts(units: tuple[int, ...]) -> None:
+    """A row that another program, or a run from the Dagster UI, set going."""
+    plan = admit([ready(1, ENCODE, 6000)], [active(2, AI, 12000, units)], CAPACITY)
+    assert reason(plan) == f"needs 6000 MB, 4000 of 16000 free: held by digest_generate {short(2)}"
+
+
+def test_units_beyond_a_budget_that_shrank_still_count() -> None:
+    plan = admit([ready(1, ENCODE, 4000)], [active(2, AI, 8000, range(8, 16))], replace(CAPACITY, vram_units=8))
+    assert reason(plan) == f"needs 4000 MB, 0 of 8000 free: held by digest_generate {short(2)}"
+
+
+def test_measured_memory_must_suffice_too() -> None:
+    plan = admit([ready(1, AI, 8000)], [], replace(CAPACITY, free_vram_mb=7999))
+    assert reason(plan) == "needs 8000 MB, the GPU has 7999 MB free beside what is reserved"
+
+
+def test_measured_memory_shrinks_with_each_admission() -> None:
+    plan = admit([ready(1, ENCODE, 4000), ready(2, ENCODE, 4000)], [], replace(CAPACITY, free_vram_mb=7000))
+    assert started(plan) == [job_id(1)]
+    assert reason(plan) == "needs 4000 MB, the GPU has 3000 MB free beside what is reserved"
+
+
+def test_a_gpu_that_reports_less_than_nothing_has_nothing() -> None:
+    assert "has 0 MB free" in reason(admit([ready(1, AI, 1)], [], replace(CAPACITY, free_vram_mb=-5)))
+
+
+def test_jobs_without_vram_may_queue_beyond_their_slots() -> None:
+    plan = admit([ready(number) for number in range(9)], [], replace(CAPACITY, look_ahead=2))
+    assert len(plan.admitted) == 7
+    assert plan.waiting[0].reason.startswith("all 5 cpu slots are taken: ")
+
+
+def test_jobs_with_vram_may_not() -> None:
+    plan = admit([ready(number, ENCODE, 1000) for number in range(4)], [], replace(CAPACITY, look_ahead=2))
+    assert len(plan.admitted) == 2
+
+
+# Nobody starves
+
+
+def test_a_job_that_starves_is_no_longer_overtaken() -> None:
+    queue = [ready(1, AI, 12000, waited_s=601), ready(2, ENCODE, 4000)]
+    plan = admit(queue, [active(3, ENCODE, 6000, range(6))], CAPACITY)
+    assert not plan.admitted
+    assert plan.waiting[1].reason == (
+        f"digest_generate {short(1)} is first in line for VRAM: it needs 12000 MB and has waited 601 s"
+    )
+
+
+def test_jobs_without_vram_start_past_one_that_starves() -> None:
+    queue = [ready(1, AI, 12000, waited_s=601), ready(2), ready(3, ENCODE)]
+    plan = admit(queue, [active(9, ENCODE, 6000, range(6))], CAPACITY)
+    assert started(plan) == [job_id(2), job_id(3)]
+
+
+def test_a_job_that_starves_keeps_its_slot_from_those_behind_it() -> None:
+    queue = [ready(1, ENCODE, 12000, waited_s=601), ready(2, ENCODE)]
+    plan = admit(queue, [active(9, AI, 8000, range(8))], replace(CAPACITY, slots={CPU: 5, ENCODE: 1, AI: 1}))
+    assert not plan.admitted
+    assert "first in line" in plan.waiting[1].reason
+
+
+def test_a_higher_ranked_job_still_goes_before_one_that_starves() -> None:
+    queue = [ready(1, ENCODE, 4000), ready(2, AI, 12000, waited_s=9999)]
+    assert started(admit(queue, [active(3, ENCODE, 6000, range(6))], CAPACITY)) == [job_id(1)]
+
+
+def test_a_job_that_waits_for_a_slot_starves_nobody() -> None:
+    queue = [ready(1, AI, 12000, waited_s=9999), ready(2, ENCODE, 4000)]
+    assert started(admit(queue, [active(3, AI, 6000, range(6))], CAPACITY)) == [job_id(2)]
+
+
+def test_memory_that_another_program_took_makes_nobody_wait_in_line() -> None:
+    queue = [ready(1, AI, 12000, waited_s=9999), ready(2, ENCODE, 2000)]
+    capacity = replace(CAPACITY, free_vram_mb=3000)
+    assert started(admit(queue, [active(3, ENCODE, 6000, range(6))], capacity)) == [job_id(2)]
+
+
+def test_memory_that_the_queues_own_jobs_took_does() -> None:
+    """On a GPU that is smaller than the budget says, units alone would let small jobs overtake for ever."""
+    queue = [ready(1, AI, 8000, waited_s=9999), ready(2, ENCODE, 4000)]
+    capacity = replace(CAPACITY, free_vram_mb=6000)
+    assert not admit(queue, [active(3, ENCODE, 6000, range(6))], capacity).admitted
+
+
+@dataclass
+class _Stream:
+    """Six-gigabyte encodes without end, beside a job that needs twice as much."""
+
+    big: ReadyJob
+    capacity: Capacity
+    length_s: int = 300
+
+    def seconds_until_the_big_one_starts(self) -> int | None:
+        numbers = itertools.count(100)
+        running: dict[ActiveJob, int] = {}
+        for second in range(0, 4 * 3600, 10):
+            running = {job: ends for job, ends in running.items() if ends > second}
+            stream = [ready(next(numbers), ENCODE, 6000) for _ in range(3)]
+            line = [replace(self.big, waited_s=second), *stream] if second else stream
+            plan = admit(line, list(running), self.capacity)
+            if self.big.id in started(plan):
+                return second
+            for entry in plan.admitted:
+                running[active(0, ENCODE, 6000, entry.units)] = second + self.length_s + 7 * len(running)
+        return None
+
+
+@pytest.mark.parametrize("category", [ENCODE, AI])
+@pytest.mark.parametrize("gpu_mb", [None, 12000])
+def test_a_big_job_behind_a_steady_stream_of_small_ones_starts(category: ResourceCategory, gpu_mb: int | None) -> None:
+    stream = _Stream(ready(1, category, 12000), CAPACITY)
+    waited_s = stream.seconds_until_the_big_one_starts()
+    assert waited_s is not None
+    assert waited_s <= CAPACITY.starvation_s + 2 * stream.length_s
+
+
+def test_without_the_rule_it_never_would() -> None:
+    endless = replace(CAPACITY, starvation_s=float("inf"))
+    assert _Stream(ready(1, AI, 12000), endless).seconds_until_the_big_one_starts() is None
+
+
+# Whatever the mix
+
+VRAM = st.sampled_from([0, 0, 1, 999, 1000, 2000, 4000, 4500, 6000, 8000, 12000, 16000, 20000])
+CATEGORIES = st.sampled_from(list(ResourceCategory))
+
+
+@st.composite
+def ready_jobs(draw: st.DrawFn) -> list[ReadyJob]:
+    waits = st.sampled_from([0.0, 599.0, 601.0, 5000.0])
+    drawn = draw(st.lists(st.tuples(CATEGORIES, VRAM, waits), max_size=10))
+    return [ready(number, *values) for number, values in enumerate(drawn)]
+
+
+@st.composite
+def active_jobs(draw: st.DrawFn) -> list[ActiveJob]:
+    """Holdings that never collide; some of them unnumbered, as an adopted row's are."""
+    free = list(range(16))
+    jobs = []
+    for number, (category, vram_mb, numbered) in enumerate(
+        draw(st.lists(st.tuples(CATEGORIES, VRAM, st.booleans()), max_size=6))
+    ):
+        count = units_needed(vram_mb)
+        units = [free.pop(number % 2 - 1) for _ in range(count)] if numbered and count <= len(free) else []
+        jobs.append(active(1000 + number, category, vram_mb, units))
+    return jobs
+
+
+@st.composite
+def capacities(draw: st.DrawFn) -> Capacity:
+    return Capacity(
+        slots={category: draw(st.integers(0, 5)) for category in ResourceCategory},
+        vram_units=draw(st.sampled_from([0, 8, 16, 16, 24])),
+        starvation_s=600,
+        free_vram_mb=draw(st.none() | st.integers(-1000, 24000)),
+        look_ahead=draw(st.integers(0, 3)),
+    )
+
+
+anything = given_settings(max_examples=200, derandomize=True, deadline=None, database=None)
+mix = given(queue=ready_jobs(), running=active_jobs(), capacity=capacities())
+
+
+@anything
+@mix
+def test_every_ready_job_is_admitted_or_waits_exactly_once(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    plan = admit(queue, running, capacity)
+    assert Counter([*started(plan), *(waiting.id for waiting in plan.waiting)]) == Counter(job.id for job in queue)
+
+
+@anything
+@mix
+def test_no_category_ever_has_more_than_its_slots(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    chosen = _chosen(queue, admit(queue, running, capacity))
+    for category, slots in capacity.slots.items():
+        before = sum(job.category == category for job in running)
+        new = [job for job in chosen if job.category == category]
+        ahead = capacity.look_ahead if slots else 0
+        assert not new or before + len(new) <= slots + ahead
+        for count, job in enumerate(new, start=1):
+            assert not job.vram_mb or before + count <= slots
+
+
+@anything
+@mix
+def test_units_never_collide_and_the_budget_always_holds(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    plan = admit(queue, running, capacity)
+    needed = {job.id: units_needed(job.vram_mb) for job in queue}
+    given_out = [unit for admitted in plan.admitted for unit in admitted.units]
+    held = [unit for job in running for unit in job.units]
+    assert all(len(admitted.units) == needed[admitted.id] for admitted in plan.admitted)
+    assert len(set(given_out)) == len(given_out)
+    assert not set(given_out) & set(held)
+    assert set(given_out) <= set(range(capacity.vram_units))
+    declared = sum(units_needed(job.vram_mb) for job in running)
+    assert not given_out or declared + len(given_out) <= capacity.vram_units
+
+
+@anything
+@mix
+def test_measured_memory_is_never_overdrawn(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    chosen = _chosen(queue, admit(queue, running, capacity))
+    taken_mb = sum(job.vram_mb for job in chosen)
+    assert capacity.free_vram_mb is None or not taken_mb or taken_mb <= capacity.free_vram_mb
+
+
+@anything
+@mix
+def test_no_job_is_passed_over_by_a_later_one_like_it(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    admitted = set(started(admit(queue, running, capacity)))
+    for earlier, later in itertools.combinations(queue, 2):
+        if (earlier.category, earlier.vram_mb) == (later.category, later.vram_mb):
+            assert earlier.id in admitted or later.id not in admitted
+
+
+@anything
+@mix
+def test_nothing_is_left_idle_while_nobody_starves(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    """A job that waits could not have started beside all that has."""
+    queue = [replace(job, waited_s=0) for job in queue]
+    capacity = replace(capacity, free_vram_mb=None)
+    plan = admit(queue, running, capacity)
+    chosen = _chosen(queue, plan)
+    holders: list[ActiveJob | ReadyJob] = [*running, *chosen]
+    free = capacity.vram_units - sum(units_needed(holder.vram_mb) for holder in holders)
+    for waiting in plan.waiting:
+        job = next(job for job in queue if job.id == waiting.id)
+        in_category = sum(holder.category == job.category for holder in holders)
+        assert in_category >= capacity.slots[job.category] or units_needed(job.vram_mb) > free
+
+
+@anything
+@mix
+def test_every_reason_names_a_true_blocker(queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity) -> None:
+    plan = admit(queue, running, capacity)
+    chosen = _chosen(queue, plan)
+    for waiting in plan.waiting:
+        job = next(job for job in queue if job.id == waiting.id)
+        ahead = queue[: queue.index(job)]
+        _assert_true(waiting.reason, job, [*running, *(other for other in chosen if other in ahead)], ahead, capacity)
+
+
+@anything
+@mix
+@example(queue=[ready(1, ENCODE, 12000, 601)], running=[active(1000, AI, 8000)], capacity=CAPACITY)
+def test_asking_again_after_admission_admits_nobody_new(
+    queue: list[ReadyJob], running: list[ActiveJob], capacity: Capacity
+) -> None:
+    plan = admit(queue, running, capacity)
+    units = {admitted.id: admitted.units for admitted in plan.admitted}
+    chosen = _chosen(queue, plan)
+    now = [*running, *(ActiveJob(job.id, job.type, job.category, job.vram_mb, units[job.id]) for job in chosen)]
+    if capacity.free_vram_mb is not None:
+        capacity = replace(capacity, free_vram_mb=capacity.free_vram_mb - sum(job.vram_mb for job in chosen))
+    assert not admit([job for job in queue if job.id not in units], now, capacity).admitted
+
+
+def _chosen(queue: list[ReadyJob], plan: Plan) -> list[ReadyJob]:
+    admitted = set(started(plan))
+    return [job for job in queue if job.id in admitted]
+
+
+def _assert_true(
+    text: str, job: ReadyJob, holders: Sequence[ActiveJob | ReadyJob], ahead: list[ReadyJob], capacity: Capacity
+) -> None:
+    named = set(re.findall(r"\b[0-9a-f]{8}\b", text))
+    in_category = {str(holder.id)[:8] for holder in holders if holder.category == job.category}
+    on_the_gpu = {str(holder.id)[:8] for holder in holders if holder.vram_mb}
+    if "slots are taken" in text:
+        assert named <= in_category
+        assert len(in_category) >= capacity.slots[job.category]
+    elif "no slots" in text:
+        assert capacity.slots[job.category] == 0
+    elif "first in line" in text:
+        (first,) = [other for other in ahead if str(other.id)[:8] in named]
+        assert first not in holders
+        assert first.waited_s > capacity.starvation_s
+    elif "whole budget" in text:
+        assert units_needed(job.vram_mb) > capacity.vram_units
+    elif "the GPU has" in text:
+        assert capacity.free_vram_mb is not None
+        taken_mb = sum(holder.vram_mb for holder in holders if isinstance(holder, ReadyJob))
+        assert f"has {max(capacity.free_vram_mb - taken_mb, 0)} MB free" in text
+        assert job.vram_mb > capacity.free_vram_mb - taken_mb
+    else:
+        needs_mb, free_mb = map(int, re.findall(r"needs (\d+) MB, (\d+) of", text)[0])
+        assert needs_mb == job.vram_mb > free_mb
+        assert named <= on_the_gpu
+
+
+def test_the_specifications_types_fill_the_gpu() -> None:
+    """Each type's own need: two encodes and an AI job fit the sixteen gigabytes exactly."""
+    kinds = [JobType.REENCODE_STREAMING, JobType.COMPILE_QUAD, JobType.DIGEST_GENERATE]
+    jobs = [
+        ReadyJob(job_id(number), kind, NEEDS[kind].category, NEEDS[kind].vram_mb, 0)
+        for number, kind in enumerate(kinds)
+    ]
+    plan = admit(jobs, [], CAPACITY)
+    assert sorted(unit for admitted in plan.admitted for unit in admitted.units) == list(range(16))

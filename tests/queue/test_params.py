@@ -1,0 +1,253 @@
+"""What each job type accepts, and what a bad value gets."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from jobqueue_bridge import params
+from jobqueue_bridge.errors import InvalidJob
+from jobqueue_bridge.vocabulary import JobType
+
+VIDEO = "660e8400-e29b-41d4-a716-446655440001"
+
+# The least that a type accepts, and the defaults that come with it.
+LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
+    JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "skip_existing": True}),
+    JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "skip_existing": True}),
+    JobType.VALIDATE: ({"videoId": VIDEO}, {}),
+    JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640}),
+    JobType.REENCODE_STREAMING: (
+        {"videoId": VIDEO},
+        {"target_bitrate": 2000, "preset": "medium", "crf": 23, "output_path": None},
+    ),
+    JobType.COMPILE_RANDOM: (
+        {},
+        {"count": 10, "min_duration": None, "max_duration": None, "orientation": None, "seed": None},
+    ),
+}
+
+# The specification's own examples.
+FULL: dict[JobType, dict[str, Any]] = {
+    JobType.SCAN: {"directoryType": "videos", "skipExisting": True},
+    JobType.PUBLIC_SCAN: {"directoryType": "videos", "skipExisting": False},
+    JobType.VALIDATE: {"videoId": VIDEO},
+    JobType.THUMBNAIL_GENERATE: {"videoId": VIDEO, "timestamp": 5, "width": 640},
+    JobType.REENCODE_STREAMING: {
+        "videoId": VIDEO,
+        "inputPath": "inbox/original.mp4",
+        "outputPath": "playback/encoded.mp4",
+        "targetBitrate": 2000,
+        "preset": "medium",
+        "crf": 23,
+    },
+    JobType.COMPILE_RANDOM: {
+        "count": 10,
+        "minDuration": 30,
+        "maxDuration": 120,
+        "orientation": "landscape",
+        "outputPath": "compilations/random-001.mp4",
+    },
+}
+
+TYPES = list(params.MODELS)
+
+
+def problems(kind: JobType, raw: Any) -> dict[str, str]:
+    with pytest.raises(InvalidJob) as refused:
+        params.parse(kind, raw)
+    return {problem.field: problem.problem for problem in refused.value.problems}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_has_defaults(kind: JobType) -> None:
+    raw, defaults = LEAST[kind]
+    parsed = params.parse(kind, raw)
+    assert {name: getattr(parsed, name) for name in defaults} == defaults
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("of", ["least", "full"])
+def test_every_model_round_trips_through_json(kind: JobType, of: str) -> None:
+    parsed = params.parse(kind, LEAST[kind][0] if of == "least" else FULL[kind])
+    stored = json.dumps(parsed.model_dump(mode="json", by_alias=True, exclude_none=True))
+    assert params.parse(kind, json.loads(stored)) == parsed
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_field_is_camel_case_in_json(kind: JobType) -> None:
+    for name, field in params.MODELS[kind].model_fields.items():
+        assert field.alias is not None
+        assert "_" not in field.alias
+        if "_" in name:
+            assert problems(kind, {**LEAST[kind][0], name: None})[f"params.{name}"] == "unknown parameter"
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_unknown_parameter_is_named(kind: JobType) -> None:
+    assert problems(kind, {**LEAST[kind][0], "crff": 1}) == {"params.crff": "unknown parameter"}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(
+    ("raw", "got"),
+    [(None, "null"), ([], "an array"), ("x", "a string"), (3, "a number"), (1.5, "a number"), (True, "a boolean")],
+)
+def test_params_must_be_an_object(kind: JobType, raw: Any, got: str) -> None:
+    assert problems(kind, raw) == {"params": f"must be a JSON object, got {got}"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "bad", "message"),
+    [
+        (JobType.REENCODE_STREAMING, "crf", 52, "Input should be less than or equal to 51 (got '52')"),
+        (JobType.REENCODE_STREAMING, "crf", -1, "Input should be greater than or equal to 0 (got '-1')"),
+        (JobType.REENCODE_STREAMING, "crf", True, "must be a number, got true"),
+        (JobType.REENCODE_STREAMING, "crf", None, "Input should be a valid integer (got 'None')"),
+        (JobType.REENCODE_STREAMING, "crf", 23.5, "valid integer"),
+        (JobType.REENCODE_STREAMING, "targetBitrate", 99, "greater than or equal to 100"),
+        (JobType.REENCODE_STREAMING, "targetBitrate", 200_001, "less than or equal to 200000"),
+        (JobType.REENCODE_STREAMING, "preset", "placebo", "'veryslow' (got 'placebo')"),
+        (JobType.REENCODE_STREAMING, "preset", ["fast"], "'veryslow' (got \"['fast']\")"),
+        (JobType.REENCODE_STREAMING, "outputPath", "playback/a.mkv", "must end in .mp4"),
+        (JobType.REENCODE_STREAMING, "videoId", "7", "valid UUID"),
+        (JobType.VALIDATE, "videoId", None, "UUID input should be"),
+        (JobType.THUMBNAIL_GENERATE, "width", 15, "greater than or equal to 16"),
+        (JobType.THUMBNAIL_GENERATE, "width", 7681, "less than or equal to 7680"),
+        (JobType.THUMBNAIL_GENERATE, "timestamp", -1, "greater than or equal to 0"),
+        (JobType.THUMBNAIL_GENERATE, "timestamp", float("nan"), "greater than or equal to 0 (got 'nan')"),
+        (JobType.THUMBNAIL_GENERATE, "timestamp", False, "must be a number, got false"),
+        (JobType.COMPILE_RANDOM, "count", 0, "greater than or equal to 1"),
+        (JobType.COMPILE_RANDOM, "count", 1001, "less than or equal to 1000"),
+        (JobType.COMPILE_RANDOM, "count", "9" * 5000, "exceeded maximum size"),
+        (JobType.COMPILE_RANDOM, "orientation", "diagonal", "'landscape', 'portrait' or 'square' (got 'diagonal')"),
+        (JobType.COMPILE_RANDOM, "seed", -1, "greater than or equal to 0"),
+        (JobType.COMPILE_RANDOM, "maxDuration", 1e9, "less than or equal to 1000000"),
+        (JobType.SCAN, "directoryType", "../etc", "should match pattern"),
+        (JobType.SCAN, "directoryType", "videos\n", "should match pattern"),
+        (JobType.SCAN, "directoryType", "", "at least 1 character"),
+        (JobType.SCAN, "skipExisting", "perhaps", "valid boolean"),
+        (JobType.PUBLIC_SCAN, "directoryType", "a/b", "should match pattern"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(kind: JobType, name: str, bad: Any, message: str) -> None:
+    found = problems(kind, {**LEAST[kind][0], name: bad})
+    assert list(found) == [f"params.{name}"]
+    assert message in found[f"params.{name}"]
+
+
+def test_every_bad_field_is_named_at_once() -> None:
+    bad = {"videoId": "x", "crf": 99, "preset": "warp", "speed": 2}
+    expected = ["params.videoId", "params.crf", "params.preset", "params.speed"]
+    assert sorted(problems(JobType.REENCODE_STREAMING, bad)) == sorted(expected)
+
+
+@pytest.mark.parametrize("kind", [JobType.VALIDATE, JobType.THUMBNAIL_GENERATE])
+def test_a_job_about_one_video_must_name_it(kind: JobType) -> None:
+    assert problems(kind, {}) == {"params.videoId": "Field required"}
+
+
+def test_a_reencode_must_name_its_source() -> None:
+    assert problems(JobType.REENCODE_STREAMING, {}) == {"params": "videoId or inputPath is required"}
+
+
+def test_durations_must_be_in_order() -> None:
+    found = problems(JobType.COMPILE_RANDOM, {"minDuration": 10, "maxDuration": 9})
+    assert found == {"params": "minDuration must not exceed maxDuration"}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "at least 1 character"),
+        ("/etc/passwd", "must be relative to the library root, not absolute"),
+        ("..", "must stay inside the library root"),
+        ("inbox/../../etc", "must stay inside the library root"),
+        ("inbox/..", "must stay inside the library root"),
+        (".", "must name something below the library root"),
+        ("./.", "must name something below the library root"),
+        ("a\0b", "must not contain a NUL character"),
+        ("a\ud800b", "unable to parse raw data as a unicode string"),
+        ("a" * 256, "is too long"),
+        ("é" * 128, "is too long"),
+        ("a/" * 2049, "is too long"),
+        (7, "valid string"),
+    ],
+)
+def test_a_path_that_leads_outside_or_cannot_exist_is_refused(path: Any, message: str) -> None:
+    found = problems(JobType.SCAN, {"path": path})
+    assert list(found) == ["params.path"]
+    assert message.lower() in found["params.path"].lower()
+
+
+@pytest.mark.parametrize(
+    ("path", "same"),
+    [
+        ("inbox/a b é.mp4", "inbox/a b é.mp4"),
+        ("inbox//a.mp4", "inbox/a.mp4"),
+        ("./inbox/./a.mp4", "inbox/a.mp4"),
+        ("inbox/folder/", "inbox/folder"),
+        ("a..b/...mp4", "a..b/...mp4"),
+        ("-y", "-y"),
+        ("é" * 127, "é" * 127),
+    ],
+)
+def test_a_path_is_written_in_one_way(path: str, same: str) -> None:
+    parsed = params.parse(JobType.SCAN, {"path": path})
+    assert isinstance(parsed, params.Scan)
+    assert parsed.path == same
+
+
+def test_an_unknown_name_with_unstorable_text_is_named_storably() -> None:
+    (field,) = problems(JobType.SCAN, {"a\0" + "b" * 500: 1})
+    assert field == "params.a\N{REPLACEMENT CHARACTER}" + "b" * 78
+
+
+@pytest.mark.parametrize("name", ["", "SCAN", "scan ", "compilation", "a\ud800\0"])
+def test_an_unknown_type_is_refused_with_those_that_can_run(name: str) -> None:
+    with pytest.raises(InvalidJob, match=r"unknown job type .*; known: .*reencode_streaming") as refused:
+        params.job_type(name)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in JobType if kind not in params.MODELS])
+def test_a_type_without_a_model_is_not_available_yet(kind: JobType) -> None:
+    with pytest.raises(InvalidJob, match=f"{kind} is not available in this version; available: compile_random"):
+        params.job_type(kind.value)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_type_with_a_model_is_found_by_its_name(kind: JobType) -> None:
+    assert params.job_type(kind.value) is kind
+
+
+def test_a_job_about_a_video_names_it() -> None:
+    named = {kind for kind in TYPES if params.parse(kind, LEAST[kind][0]).video_ids() == (UUID(VIDEO),)}
+    assert named == {JobType.VALIDATE, JobType.THUMBNAIL_GENERATE, JobType.REENCODE_STREAMING}
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "same"),
+    [
+        (JobType.SCAN, {}, {"directoryType": "videos"}, True),
+        (JobType.SCAN, {}, {"path": "library//videos/"}, True),
+        (JobType.SCAN, {}, {"skipExisting": False}, False),
+        (JobType.REENCODE_STREAMING, {"outputPath": "p/a.mp4"}, {"outputPath": "p/./a.mp4", "crf": 9}, True),
+        (JobType.REENCODE_STREAMING, {"outputPath": "p/a.mp4"}, {"outputPath": "p/b.mp4"}, False),
+        (JobType.COMPILE_RANDOM, {"outputPath": "c/a.mp4"}, {"outputPath": "c//a.mp4", "count": 2}, True),
+        (JobType.VALIDATE, {}, {}, True),
+        (JobType.THUMBNAIL_GENERATE, {"width": 100}, {"width": 200}, True),
+    ],
+)
+def test_what_does_the_same_has_the_same_unique_key(
+    kind: JobType, one: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    least = LEAST[kind][0]
+    keys = [params.parse(kind, {**least, **raw}).unique_key() for raw in (one, other)]
+    assert None not in keys
+    assert (keys[0] == keys[1]) is same
+
+
+def test_any_number_of_compilations_without_an_output_may_live() -> None:
+    assert params.parse(JobType.COMPILE_RANDOM, {}).unique_key() is None

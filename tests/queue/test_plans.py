@@ -1,0 +1,188 @@
+"""With a long history in the table, what runs often still goes through its index."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge import admission, lease, params, queue
+from jobqueue_bridge.admission import Waiting
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.errors import JobAlreadyLive, JobNotFound
+from jobqueue_bridge.queue import Filters, NewJob
+from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
+
+_HISTORY = """
+INSERT INTO jobs (type, status, params, resource_category, created_at, started_at, completed_at, unique_key, video_id)
+SELECT (ARRAY['scan', 'validate', 'reencode_streaming', 'digest_generate'])[1 + i % 4],
+       CASE WHEN i > 49000 THEN 'pending' WHEN i % 50 = 0 THEN 'failed' ELSE 'completed' END,
+       '{}', (ARRAY['cpu', 'cpu', 'gpu_encode', 'gpu_ai'])[1 + i % 4],
+       timestamp '2025-01-01' + i * interval '1 min', timestamp '2025-01-01' + i * interval '1 min',
+       timestamp '2025-01-01' + i * interval '2 min', 'key ' || i, gen_random_uuid()
+FROM generate_series(1, 50000) AS i
+"""
+_EXAMPLES = """
+UPDATE jobs SET status = 'queued', attempt = 1 WHERE unique_key IN ('key 49001', 'key 49002');
+UPDATE jobs SET status = 'running', lease_token = gen_random_uuid() WHERE unique_key = 'key 49003';
+UPDATE jobs SET status = 'paused', lease_token = gen_random_uuid() WHERE unique_key = 'key 49004';
+UPDATE jobs SET retry_after = now() + interval '1 hour' WHERE unique_key IN ('key 49005', 'key 49006');
+UPDATE jobs SET queue_position = 1, waiting_reason = 'w' WHERE unique_key = 'key 49007';
+UPDATE jobs SET unique_key = 'scan:library/videos:True' WHERE unique_key = 'key 49008';
+INSERT INTO job_leases (job_id, attempt, token) SELECT id, attempt, lease_token FROM jobs WHERE lease_token IS NOT NULL;
+INSERT INTO job_attempts (job_id, attempt) SELECT id, attempt FROM jobs WHERE lease_token IS NOT NULL;
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Iterator[sa.Engine]:
+    """Fifty thousand jobs, a thousand of them pending."""
+    engine = engine_for(settings)
+    with engine.begin() as connection:
+        connection.execute(sa.text("TRUNCATE jobs CASCADE"))
+        connection.execute(sa.text(_HISTORY))
+        for statement in _EXAMPLES.strip().splitlines():
+            connection.execute(sa.text(statement))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE jobs, job_tallies, job_leases, job_attempts"))
+    yield engine
+    with engine.begin() as connection:
+        connection.execute(sa.text("TRUNCATE jobs CASCADE"))
+
+
+@dataclass
+class Plans:
+    """How Postgres would do each statement of a call."""
+
+    nodes: list[dict[str, Any]]
+
+    @property
+    def indexes(self) -> set[str]:
+        named = {node.get("Index Name") for node in self.nodes}
+        return {name for name in named if name} | {
+            name for node in self.nodes for name in node.get("Conflict Arbiter Indexes", [])
+        }
+
+    @property
+    def read_whole(self) -> set[str]:
+        return {node["Relation Name"] for node in self.nodes if node["Node Type"] == "Seq Scan"}
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+def _explained(engine: sa.Engine, act: Callable[[sa.Connection], Any], *, generic: bool) -> Plans:
+    """`generic`: as of a prepared statement, before its parameters are known."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        statements.append((statement, parameters))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        with engine.connect() as connection:
+            act(connection)
+            connection.rollback()
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    nodes: list[dict[str, Any]] = []
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        for statement, parameters in statements:
+            if generic:
+                cursor.execute("EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + _numbered(statement))
+            else:
+                cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
+            (answer,) = cursor.fetchone() or ([],)
+            nodes.extend(_nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]))
+    return Plans(nodes)
+
+
+def _numbered(statement: str) -> str:
+    """With $1, $2, … for %(name)s."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r"%\((\w+)\)s", lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", statement
+    ).replace("%%", "%")
+
+
+SOME_ID = UUID(int=7)
+CHECKED = queue.Checked(JobType.SCAN, params.Scan(), None)
+
+
+def _find(connection: sa.Connection) -> None:
+    with pytest.raises(JobNotFound):
+        queue.find(connection, str(SOME_ID))
+
+
+def _position(connection: sa.Connection) -> None:
+    queue.position(connection, queue.page(connection, Filters(JobStatus.PENDING), limit=1).jobs[0])
+
+
+Act = Callable[[sa.Connection], Any]
+OFTEN: list[tuple[str, Act, set[str]]] = [
+    ("ready", queue.ready, {"jobs_ready", "jobs_ready_strays"}),
+    ("active", queue.active, {"jobs_active"}),
+    ("running", queue.running, {"jobs_active"}),
+    ("queued", lambda connection: queue.queued_for_longer_than(connection, 60), set()),
+    ("next retry", queue.seconds_to_next_retry, {"jobs_waiting_for_retry"}),
+    ("admit", lambda connection: queue.admit(connection, admission.Admitted(SOME_ID, ()), CHECKED), {"jobs_pkey"}),
+    (
+        "note waiting",
+        lambda connection: queue.note_waiting(connection, [], [Waiting(SOME_ID, "w")]),
+        {"jobs_pkey", "jobs_with_position"},
+    ),
+    ("claim", lambda connection: lease.claim(connection, SOME_ID, 1, run_id="r", host="h"), set()),
+    ("tidy", queue.tidy_after_outside_moves, {"jobs_pkey"}),
+    ("find", _find, {"jobs_pkey"}),
+    ("log", lambda connection: queue.log_text(connection, SOME_ID), {"job_logs_pkey"}),
+]
+SEEN: list[tuple[str, Act, set[str]]] = [
+    ("newest", lambda connection: queue.page(connection, Filters(), limit=20), {"jobs_newest"}),
+    ("late page", lambda connection: queue.page(connection, Filters(), limit=20, offset=40_000), {"jobs_newest"}),
+    ("status", lambda connection: queue.page(connection, Filters(JobStatus.FAILED), limit=20), {"jobs_by_status"}),
+    ("type", lambda connection: queue.page(connection, Filters(type="scan"), limit=20), {"jobs_by_type"}),
+    (
+        "category",
+        lambda connection: queue.page(connection, Filters(resource_category=ResourceCategory.GPU_AI), limit=20),
+        {"jobs_by_category"},
+    ),
+    ("video", lambda connection: queue.page(connection, Filters(video_id=SOME_ID), limit=20), {"jobs_by_video"}),
+    ("position", _position, {"jobs_ready"}),
+    ("statistics", queue.stats, set()),
+]
+
+
+@pytest.mark.parametrize(("act", "indexes"), [pytest.param(*entry[1:], id=entry[0]) for entry in (*OFTEN, *SEEN)])
+def test_what_runs_often_reads_no_table_of_jobs_from_end_to_end(engine: sa.Engine, act: Act, indexes: set[str]) -> None:
+    plans = _explained(engine, act, generic=False)
+    assert "jobs" not in plans.read_whole
+    assert indexes <= plans.indexes
+
+
+@pytest.mark.parametrize(("act", "indexes"), [pytest.param(*entry[1:], id=entry[0]) for entry in OFTEN])
+def test_a_prepared_plan_does_so_too(engine: sa.Engine, act: Act, indexes: set[str]) -> None:
+    plans = _explained(engine, act, generic=True)
+    assert "jobs" not in plans.read_whole
+    assert indexes <= plans.indexes
+
+
+@pytest.mark.parametrize("generic", [False, True])
+def test_asking_for_what_is_live_already_goes_through_the_unique_index(
+    engine: sa.Engine, settings: Settings, generic: bool
+) -> None:
+    def ask(connection: sa.Connection) -> None:
+        with pytest.raises(JobAlreadyLive):
+            queue.enqueue(connection, NewJob("scan", {}), settings)
+
+    plans = _explained(engine, ask, generic=generic)
+    assert "jobs" not in plans.read_whole
+    assert plans.indexes == {"jobs_unique_while_live"}

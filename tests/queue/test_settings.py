@@ -1,0 +1,202 @@
+"""Where settings come from, and what a bad one gets."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobqueue_bridge.errors import InvalidSettings
+from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
+from jobqueue_bridge.vocabulary import ResourceCategory
+
+Configure = Callable[[str], None]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of this test's own, and none of the suite's settings."""
+    for name in list(os.environ):
+        if name in {variable_of(field) for field in Settings.model_fields}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MEDIA_PIPELINES_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def configure(home: Path) -> Configure:
+    def write(text: str) -> None:
+        (home / "config.yaml").write_text(text)
+
+    return write
+
+
+def refused() -> dict[str, str]:
+    with pytest.raises(InvalidSettings) as error:
+        load_settings()
+    return {problem.field: problem.problem for problem in error.value.problems}
+
+
+def test_the_defaults_are_those_that_are_promised(home: Path) -> None:
+    settings = load_settings()
+    assert (settings.home, settings.media_library_path) == (home, home / "media")
+    assert (settings.api_port, settings.dagster_port, settings.total_vram_mb, settings.vram_units) == (
+        4100,
+        3000,
+        16000,
+        16,
+    )
+    assert settings.slots == {ResourceCategory.CPU: 5, ResourceCategory.GPU_ENCODE: 2, ResourceCategory.GPU_AI: 1}
+    assert settings.retry_base_seconds == 60
+    assert settings.embedded
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("api_port: 5000\nslots_cpu: 7\n")
+    monkeypatch.setenv("MEDIA_API_PORT", "6000")
+    settings = load_settings()
+    assert (settings.api_port, settings.slots_cpu, settings.slots_gpu_ai) == (6000, 7, 1)
+    assert [origin_of(settings, field) for field in ("api_port", "slots_cpu", "slots_gpu_ai")] == [
+        "environment (MEDIA_API_PORT)",
+        "config.yaml",
+        "default",
+    ]
+
+
+def test_a_value_given_in_the_program_goes_before_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_API_PORT", "6000")
+    assert load_settings(api_port=7000).api_port == 7000
+
+
+def test_an_empty_variable_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_API_PORT", "")
+    monkeypatch.setenv("DATABASE_URL", "")
+    settings = load_settings()
+    assert (settings.api_port, settings.embedded, origin_of(settings, "api_port")) == (4100, True, "default")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "null"])
+def test_an_empty_file_changes_nothing(configure: Configure, text: str) -> None:
+    configure(text)
+    assert load_settings().api_port == 4100
+
+
+@pytest.mark.parametrize("field", [name for name in Settings.model_fields if name not in {"home"}])
+def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(configure: Configure, field: str) -> None:
+    assert variable_of(field).isupper()
+    default = getattr(load_settings(), field)
+    configure(f"{field}: {str(default) or chr(39) * 2}\n")
+    settings = load_settings()
+    assert getattr(settings, field) == default
+    assert origin_of(settings, field) == "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("MEDIA_API_PORT", "0", "greater than or equal to 1 (got '0')"),
+        ("MEDIA_API_PORT", "65536", "less than or equal to 65535"),
+        ("MEDIA_API_PORT", "http", "valid integer, unable to parse string as an integer (got 'http')"),
+        ("MEDIA_SLOTS_CPU", "-1", "greater than or equal to 0"),
+        ("MEDIA_SLOTS_GPU_AI", "257", "less than or equal to 256"),
+        ("MEDIA_TOTAL_VRAM_MB", "-1", "greater than or equal to 0"),
+        ("MEDIA_TOTAL_VRAM_MB", "99999999", "less than or equal to 1000000"),
+        ("MEDIA_RETRY_BASE_SECONDS", "inf", "finite number"),
+        ("MEDIA_RETRY_CAP_SECONDS", "1e300", "less than or equal to"),
+        ("MEDIA_STARVATION_SECONDS", "inf", "finite number"),
+        ("MEDIA_LEASE_SECONDS", "1", "greater than or equal to 2"),
+        ("MEDIA_STALL_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("MEDIA_PREFER_HARDWARE_ENCODER", "maybe", "valid boolean"),
+        ("MEDIA_NIGHTLY_COMPILATION_TIMEZONE", "Mars/Olympus", "there is no time zone 'Mars/Olympus'"),
+        ("MEDIA_NIGHTLY_COMPILATION_TIMEZONE", "../../etc/passwd", "there is no time zone"),
+        ("DATABASE_URL", "mysql://u:secret@h/d", "must be a postgresql:// URL"),
+        ("DATABASE_URL", "postgresql://u:secret@h:port/d", "is no URL of the form"),
+        ("DATABASE_URL", "postgresql://u:secret@h:99x/d", "is no URL of the form"),
+    ],
+)
+def test_a_bad_value_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, problem: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    found = refused()
+    assert list(found) == [variable]
+    assert problem in found[variable]
+    assert "secret" not in found[variable]
+
+
+def test_every_bad_value_is_named_at_once(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure("slots_cpu: many\n")
+    monkeypatch.setenv("MEDIA_API_PORT", "x")
+    assert set(refused()) == {"MEDIA_API_PORT", "MEDIA_SLOTS_CPU"}
+
+
+def test_an_unknown_setting_in_the_file_is_named(configure: Configure) -> None:
+    configure("api_prot: 5000\n")
+    assert refused() == {"api_prot": "there is no such setting"}
+
+
+@pytest.mark.parametrize("text", ["api_port: [1,", "- api_port\n", "just text", "a: b: c", "\tapi_port: 1", "\0"])
+def test_a_file_that_is_no_yaml_mapping_is_named(home: Path, configure: Configure, text: str) -> None:
+    configure(text)
+    assert list(refused()) == [str(home / "config.yaml")]
+
+
+def test_a_file_that_is_no_utf_8_is_named(home: Path) -> None:
+    (home / "config.yaml").write_bytes(b"api_host: \xff\xfe\n")
+    assert list(refused()) == [str(home / "config.yaml")]
+
+
+def test_a_key_that_is_no_text_is_an_error_of_the_file(configure: Configure) -> None:
+    configure("4100: api_port\n")
+    (problem,) = refused().values()
+    assert problem == "expected names of settings as keys, found 4100"
+
+
+def test_a_home_in_the_home_directory_is_spelled_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("MEDIA_PIPELINES_HOME", "~/state")
+    monkeypatch.setenv("MEDIA_LIBRARY_PATH", "~/films")
+    settings = load_settings()
+    assert (settings.home, settings.media_library_path) == (home / "state", home / "films")
+
+
+def test_the_library_lies_below_whatever_home_is_given(home: Path, tmp_path: Path) -> None:
+    assert load_settings(home=tmp_path / "other").media_library_path == tmp_path / "other/media"
+
+
+def test_the_socket_lies_beside_the_data_where_its_path_is_short_enough(home: Path) -> None:
+    assert load_settings(home=Path("/srv/media")).postgres_socket_dir == Path("/srv/media/run")
+
+
+def test_a_long_home_gets_a_short_socket_path_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long, longer = (load_settings(home=Path("/srv") / ("x" * length)) for length in (100, 101))
+    assert len(os.fsencode(long.postgres_socket_dir / ".s.PGSQL.5432")) < 108
+    assert long.postgres_socket_dir != longer.postgres_socket_dir
+    before = long.postgres_socket_dir
+    monkeypatch.setenv("TMPDIR", str(home))
+    assert long.postgres_socket_dir == before
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"])
+def test_both_drivers_reach_the_database_of_the_url(home: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://u:p%40ss@host:5433/films?sslmode=require")
+    settings = load_settings()
+    assert not settings.embedded
+    for url, driver in ((settings.queue_url, "postgresql+psycopg"), (settings.dagster_url, "postgresql+psycopg2")):
+        assert (url.drivername, url.username, url.password, url.host, url.port, url.database) == (
+            driver,
+            "u",
+            "p@ss",
+            "host",
+            5433,
+            "films",
+        )
+        assert url.query["sslmode"] == "require"
+    assert settings.dagster_url.query["options"] == "-csearch_path=dagster"
+
+
+def test_a_secret_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_JWT_SECRET", "hunter2")
+    assert "hunter2" not in repr(load_settings())
