@@ -1,0 +1,87 @@
+"""Whether every job's output is really there and sound: read anew from the files, whatever the rows say."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import UUID
+
+from jobqueue_bridge.queue import Job
+from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.vocabulary import JobStatus, JobType
+from media_pipelines.demo.course import View
+from media_pipelines.media import compile as compiling
+from media_pipelines.media import verify
+from media_pipelines.media.errors import MediaError
+from media_pipelines.media.probe import Prober
+
+
+class _Missing(Exception):
+    """A file or a name of one that a completed job owes."""
+
+
+class Proof:
+    """Verdicts on the outputs of completed jobs."""
+
+    def __init__(self, settings: Settings, view: View) -> None:
+        self._root = settings.media_library_path
+        self._paths = view.paths
+        self.problems: dict[UUID, str] = {}
+        self.verified: list[UUID] = []
+
+    def verify(self, jobs: Iterable[Job]) -> None:
+        with Prober() as prober:
+            for job in jobs:
+                if job.status == JobStatus.COMPLETED and job.type in _CHECKS:
+                    self._verify(job, prober)
+
+    def _verify(self, job: Job, prober: Prober) -> None:
+        try:
+            _CHECKS[JobType(job.type)](self, job, prober)
+        except (MediaError, _Missing, OSError) as error:
+            self.problems[job.id] = str(error)
+        else:
+            self.verified.append(job.id)
+
+    def rendition(self, job: Job, prober: Prober) -> None:
+        """It opens, decodes to its end, lasts as long as its source and has its streams."""
+        assert job.video_id is not None
+        verify.verify_rendition(prober, prober.probe(self._file(self._paths.get(job.video_id))), self._output(job))
+
+    def compilation(self, job: Job, prober: Prober) -> None:
+        """It opens, decodes to its end, and lasts as long as its sources together."""
+        sources = [UUID(given) for given in (job.result or {}).get("sourceVideoIds", [])]
+        if not sources:
+            raise _Missing("its result names no sources")
+        joined = compiling.plan([prober.probe(self._file(self._paths.get(source))) for source in sources])
+        verify.verify_joined(prober, self._output(job), expect_duration_s=joined.duration_s, has_audio=joined.has_audio)
+
+    def picture(self, job: Job, prober: Prober) -> None:
+        """It is a whole image."""
+        del prober
+        verify.verify_image(self._output(job))
+
+    def _output(self, job: Job) -> Path:
+        return self._file((job.result or {}).get("outputPath"))
+
+    def _file(self, relative: str | None) -> Path:
+        path = self._root / relative if relative else None
+        if path is None or not path.is_file():
+            raise _Missing(f"there is no file {relative}")
+        return path
+
+
+_CHECKS = {
+    JobType.REENCODE_STREAMING: Proof.rendition,
+    JobType.COMPILE_RANDOM: Proof.compilation,
+    JobType.THUMBNAIL_GENERATE: Proof.picture,
+}
+
+
+def left_over(settings: Settings) -> list[str]:
+    """Half-written files, of which there must be none."""
+    root = settings.media_library_path
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*.partial*"))
+
+
+def unknown(paths: Iterable[str], view: View) -> list[str]:
+    """Files that were put into the library and that no scan has found."""
+    return sorted(set(paths) - set(view.paths.values()))
