@@ -152,17 +152,25 @@ def _has_lease() -> sa.ColumnElement[bool]:
 # Asking for work
 
 
-def check(connection: sa.Connection, job: NewJob, settings: Settings) -> Checked:
-    """Raises InvalidJob that names every field that is wrong; looks up the videos that the params name."""
+def check_fields(job: NewJob, settings: Settings) -> tuple[JobType, params.Params]:
+    """As much as can be said without the database. Raises InvalidJob that names every field that is wrong."""
     kind = params.job_type(job.type)
     problems = [*_envelope_problems(job, settings)]
     try:
         parsed = params.parse(kind, job.params)
     except InvalidJob as error:
         raise InvalidJob([*problems, *error.problems]) from error
+    if problems:
+        raise InvalidJob(problems)
+    return kind, parsed
+
+
+def check(connection: sa.Connection, job: NewJob, settings: Settings) -> Checked:
+    """Raises InvalidJob as `check_fields`, and where a video that the params name is not there."""
+    kind, parsed = check_fields(job, settings)
     video, missing = _find_video(connection, parsed)
-    if problems or missing:
-        raise InvalidJob([*problems, *missing])
+    if missing:
+        raise InvalidJob(missing)
     if video is None:
         return Checked(kind, parsed, None)
     if "video_id" in type(parsed).model_fields:  # the same job, whether it named the video by id or by path

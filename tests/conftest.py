@@ -42,14 +42,14 @@ def settings(session_home: Path) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[sa.Engine]:
+def database(settings: Settings) -> sa.Engine:
     """An engine on empty tables. Refuses any database but the suite's own."""
     engine = engine_for(settings)
     assert settings.embedded
     assert str(settings.home) in str(engine.url.query["host"]) or "media-pipelines-" in str(engine.url.query["host"])
     with engine.begin() as connection:
         connection.execute(sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos"))
-    yield engine
+    return engine
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def connection(database: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @pytest.fixture
-def library(settings: Settings, tmp_path: Path) -> Iterator[Path]:
+def library(settings: Settings) -> Path:
     """An empty library root for one test."""
     root = settings.media_library_path
     for entry in sorted(root.rglob("*"), reverse=True):
         entry.unlink() if entry.is_file() or entry.is_symlink() else entry.rmdir()
-    yield root
+    return root

@@ -40,8 +40,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     """A table for people; `empty` stands there when it has no rows."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))
+        table.add_row(*(_cell(cell) for cell in row))
     out.print(table if table.row_count else f"[dim]{empty}[/dim]")
+
+
+def _cell(cell: object) -> Text:
+    """Text of others, a file name for instance, is never read as markup."""
+    return cell if isinstance(cell, Text) else Text("" if cell is None else str(cell))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import typer
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
 from media_pipelines.cli.output import DONE, FAILED, NOT_RUNNING, err, fail, out, print_json, print_table
@@ -161,7 +162,7 @@ def _print_status(facts: dict[str, Any]) -> None:
     rows = [
         (
             program["name"],
-            f"[{colours.get(program['state'], 'red')}]{program['state'].lower()}[/]",
+            Text(program["state"].lower(), style=colours.get(program["state"], "red")),
             program["pid"],
             _duration(program["uptime_s"]),
             program["log_file"],

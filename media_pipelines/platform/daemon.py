@@ -4,14 +4,15 @@ Takes the arguments of `dagster-daemon run`. Only one daemon may work on one dat
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from threading import Event
 from typing import Any
 
 from media_pipelines import run_process
 
-SENSOR_PAUSE_S = 0.1
+SENSOR_PAUSE_S = 0.2
 DEQUEUE_PAUSE_S = 0.1
+IDLE_PAUSE_S = 1.0
 _DAEMON_LOCK = 7_261_114_003
 
 
@@ -37,34 +38,45 @@ def _hold_daemon_lock() -> None:
 
 
 def _shorten_pauses() -> None:
+    from dagster._core.run_coordinator import QueuedRunCoordinator
     from dagster._daemon import controller, sensor
     from dagster._daemon.run_coordinator import queued_run_coordinator_daemon
+    from dagster._daemon.utils import DaemonErrorCapture
+
+    submitted = Event()
+    submit_run = QueuedRunCoordinator.submit_run
+
+    def submit_and_tell(self: QueuedRunCoordinator, context: Any) -> Any:
+        try:
+            return submit_run(self, context)
+        finally:
+            submitted.set()
 
     class PromptCoordinatorDaemon(queued_run_coordinator_daemon.QueuedRunCoordinatorDaemon):
-        """The stock loop waits half a second at least; the queue of runs is short here, and a look is cheap."""
+        """Looks as soon as a run is submitted, often while runs wait for a slot, and seldom otherwise."""
 
-        def __init__(self, interval_seconds: float) -> None:
-            super().__init__(min(interval_seconds, DEQUEUE_PAUSE_S))
+        _runs_wait = False
 
         def core_loop(self, workspace_process_context: Any, shutdown_event: Event) -> Generator[Any, None, None]:
-            yield from super().core_loop(workspace_process_context, _ShortWait(shutdown_event, DEQUEUE_PAUSE_S))
+            while not shutdown_event.is_set():
+                submitted.clear()
+                self._runs_wait = False
+                try:
+                    yield from self.run_iteration(workspace_process_context)
+                except Exception:  # noqa: BLE001 - as the stock loop: a failed look is reported, and the next one comes
+                    yield DaemonErrorCapture.process_exception(
+                        sys.exc_info(), logger=self._logger, log_message="The run queue could not be looked at"
+                    )
+                submitted.wait(DEQUEUE_PAUSE_S if self._runs_wait else IDLE_PAUSE_S)
+                yield None
+
+        def _priority_sort(self, runs: Iterable[Any]) -> Any:
+            self._runs_wait = True
+            return super()._priority_sort(runs)
 
     sensor.MIN_INTERVAL_LOOP_TIME = SENSOR_PAUSE_S  # type: ignore[assignment]
-    controller.QueuedRunCoordinatorDaemon = PromptCoordinatorDaemon  # type: ignore[attr-defined, assignment]
-
-
-class _ShortWait(Event):
-    """An event whose waits are cut short."""
-
-    def __init__(self, event: Event, longest_s: float) -> None:
-        super().__init__()
-        self._event, self._longest_s = event, longest_s
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self._event.wait(self._longest_s if timeout is None else min(timeout, self._longest_s))
+    controller.QueuedRunCoordinatorDaemon = PromptCoordinatorDaemon  # type: ignore[attr-defined]
+    QueuedRunCoordinator.submit_run = submit_and_tell  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

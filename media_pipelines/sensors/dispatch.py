@@ -15,7 +15,7 @@ from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import Checked, Job, NewJob
 from jobqueue_bridge.settings import Settings, load_settings
-from jobqueue_bridge.vocabulary import ResourceCategory
+from jobqueue_bridge.vocabulary import JobType, ResourceCategory
 from media_pipelines import run_process
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.gpu import Gpu
@@ -72,46 +72,66 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
     with engine_for(settings).begin() as connection:
         if not queue.lock_dispatch(connection):
             return []
-        ready = queue.ready(connection)
-        if not ready:
-            return []
-        checked = _refuse_unrunnable(connection, ready, settings)
-        active = queue.active(connection)
-        plan = admission.admit(_as_ready(ready, checked), active, _capacity(settings, gpu, active))
-        queue.note_waiting(connection, ready, plan.waiting)
-        return _admit(connection, plan.admitted, checked)
+        ready = [job for job in queue.ready(connection) if _could_run(connection, job, settings)]
+        active = queue.active(connection) if ready else []
+        capacity = _capacity(settings, gpu, active)
+        while ready:
+            plan = admission.admit(_as_ready(ready), active, capacity)
+            checked = _check_admitted(connection, plan.admitted, ready, settings)
+            if len(checked) == len(plan.admitted):
+                queue.note_waiting(connection, ready, plan.waiting)
+                return _admit(connection, plan.admitted, checked)
+            refused = {entry.id for entry in plan.admitted} - checked.keys()
+            ready = [job for job in ready if job.id not in refused]
+        return []
 
 
-def _refuse_unrunnable(connection: sa.Connection, ready: Iterable[Job], settings: Settings) -> dict[UUID, Checked]:
+def _could_run(connection: sa.Connection, job: Job, settings: Settings) -> bool:
+    """What the fields alone tell; a row that says no is refused."""
+    try:
+        queue.check_fields(_as_asked(job), settings)
+    except InvalidJob as error:
+        queue.refuse(connection, job.id, error)
+        return False
+    return True
+
+
+def _check_admitted(
+    connection: sa.Connection, admitted: Iterable[admission.Admitted], ready: Iterable[Job], settings: Settings
+) -> dict[UUID, Checked]:
+    """The admitted rows whose video is there, too; those without are refused and give their slot to others."""
+    by_id = {job.id: job for job in ready}
     checked = {}
-    for job in ready:
-        asked = NewJob(
-            job.type,
-            job.params,
-            priority=job.priority,
-            resource_category=job.resource_category,
-            vram_required=job.vram_required,
-            max_retries=job.max_retries,
-        )
+    for entry in admitted:
         try:
-            checked[job.id] = queue.check(connection, asked, settings)
+            checked[entry.id] = queue.check(connection, _as_asked(by_id[entry.id]), settings)
         except InvalidJob as error:
-            queue.refuse(connection, job.id, error)
+            queue.refuse(connection, entry.id, error)
     return checked
 
 
-def _as_ready(ready: Iterable[Job], checked: dict[UUID, Checked]) -> list[admission.ReadyJob]:
+def _as_asked(job: Job) -> NewJob:
+    return NewJob(
+        job.type,
+        job.params,
+        priority=job.priority,
+        resource_category=job.resource_category,
+        vram_required=job.vram_required,
+        max_retries=job.max_retries,
+    )
+
+
+def _as_ready(ready: Iterable[Job]) -> list[admission.ReadyJob]:
     now = datetime.now(UTC)
     return [
         admission.ReadyJob(
             id=job.id,
-            type=checked[job.id].kind,
+            type=JobType(job.type),
             category=ResourceCategory(job.resource_category),
             vram_mb=job.vram_required,
             waited_s=(now - max(job.created_at, job.retry_after or job.created_at)).total_seconds(),
         )
         for job in ready
-        if job.id in checked
     ]
 
 
@@ -146,15 +166,16 @@ def _admit(
 
 
 def _result(dispatched: list[Dispatched]) -> dg.SensorResult:
-    new_partitions = []
+    # Each key once: Dagster refuses a tick that asks for one twice, and with it every run that the tick requests.
+    keys: dict[dg.DynamicPartitionsDefinition, dict[str, None]] = {}
     for entry in dispatched:
         pipeline = PIPELINES[entry.checked.kind]
         key = pipeline.partition_key(entry.job)
         if pipeline.partitions is not None and key is not None:
-            new_partitions.append(pipeline.partitions.build_add_request([key]))
+            keys.setdefault(pipeline.partitions, {})[key] = None
     return dg.SensorResult(
         run_requests=[run_request(entry) for entry in dispatched],
-        dynamic_partitions_requests=new_partitions,
+        dynamic_partitions_requests=[partitions.build_add_request(list(wanted)) for partitions, wanted in keys.items()],
     )
 
 
@@ -164,7 +185,10 @@ def run_request(entry: Dispatched) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{job.id}:{job.attempt}",
         job_name=entry.checked.kind.value,
-        run_config={"resources": {"job": {"config": {"job_id": str(job.id), "attempt": job.attempt}}}},
+        run_config={
+            "resources": {"job": {"config": {"job_id": str(job.id), "attempt": job.attempt}}},
+            "loggers": {"console": {}},
+        },
         partition_key=PIPELINES[entry.checked.kind].partition_key(job),
         tags={
             JOB_TAG: str(job.id),
