@@ -1,5 +1,6 @@
 """A measured figure beside what was promised, and how it is printed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class Figure:
 def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile."""
     ordered = sorted(values)
-    return ordered[max(0, min(len(ordered) - 1, round(len(ordered) * percent / 100 + 0.5) - 1))]
+    return ordered[math.ceil(len(ordered) * percent / 100) - 1]
 
 
 def show(figures: Sequence[Figure], console: Console) -> None:

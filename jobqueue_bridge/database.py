@@ -4,12 +4,14 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
+from psycopg.types.datetime import TimestampLoader, TimestamptzLoader
 
 from jobqueue_bridge.errors import DatabaseUnreachable
 from jobqueue_bridge.settings import Settings
@@ -29,7 +31,7 @@ def engine_for(settings: Settings) -> sa.Engine:
 @cache
 def _engine(url: sa.URL, process_id: int) -> sa.Engine:
     del process_id
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=4,
         max_overflow=12,
@@ -43,6 +45,39 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
             **_KEEPALIVES,
         },
     )
+    sa.event.listen(engine, "connect", _read_any_instant)
+    return engine
+
+
+# Python's first and last day, less one that no time zone leads beyond.
+_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def _nearest(instant: bytes) -> datetime:
+    return _EARLIEST if instant.startswith(b"-") or instant.endswith(b"BC") else _LATEST
+
+
+class _AnyTimestamp(TimestampLoader):
+    """Another program's row may say `infinity`, or a year that Python has not; it must not stop the dispatcher."""
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return _nearest(bytes(data)).replace(tzinfo=None)
+
+
+class _AnyTimestamptz(TimestamptzLoader):
+    def load(self, data: Any) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return _nearest(bytes(data))
+
+
+def _read_any_instant(connection: Any, _: object) -> None:
+    connection.adapters.register_loader("timestamp", _AnyTimestamp)
+    connection.adapters.register_loader("timestamptz", _AnyTimestamptz)
 
 
 def _options(url: sa.URL) -> str:

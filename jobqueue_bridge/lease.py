@@ -104,9 +104,9 @@ def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> Non
     )
 
 
-def announce_output(connection: sa.Connection, lease: Lease, path: str, size_bytes: int) -> None:
+def announce_output(connection: sa.Connection, lease: Lease, path: str, size_bytes: int, **facts: Any) -> None:
     """Name the file about to be published, so that a later attempt knows it for this job's own. Raises LeaseLost."""
-    _change(connection, lease, result={"publishing": path, "sizeBytes": size_bytes})
+    _change(connection, lease, result={**facts, "publishing": path, "sizeBytes": size_bytes})
 
 
 def complete(connection: sa.Connection, lease: Lease, result: Mapping[str, Any]) -> None:

@@ -117,10 +117,12 @@ class _Alive:
 
     def __enter__(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("w")
+        unseen = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._file = unseen.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._file.write(str(os.getpid()))
         self._file.flush()
+        unseen.replace(self._path)  # whoever finds it finds it locked and written: else the run would look dead
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)

@@ -90,7 +90,15 @@ def _is_wanted(entry: os.DirEntry[str]) -> bool:
     name = entry.name
     if name.startswith(".") or name in _JUNK_FOLDERS or ".partial" in Path(name).suffixes:
         return False
-    return Path(name).suffix.lower() in VIDEO_EXTENSIONS or entry.is_dir()
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS or _is_folder(entry)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link that leads to itself is none, and no reason to pass over the folder that it lies in."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_takable(path: Path, info: os.stat_result, skip: OnSkip) -> bool:
@@ -145,15 +153,16 @@ def publish(partial: Path, target: Path, *, replace: bool = False) -> None:
 
     Raises TargetExists, leaving both files as they are, unless `replace`.
     """
-    _flush(partial)
+    flush(partial)
     if replace:
         partial.replace(target)
     else:
         _rename_to_free_name(partial, target)
-    _flush(target.parent)
+    flush(target.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Return once the disk has what was written to a file, or to a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -208,10 +217,13 @@ def require_free_space(path: Path, needed_bytes: int) -> None:
 
 
 def free_name(target: Path, tag: str) -> Path:
-    """`target` if nothing has that name yet, else the first free one of `stem.tag.ext`, `stem.tag-2.ext`, …
+    """`target` if nothing has that name yet, else the first free one of `stem.tag.ext`, `stem.tag-2.ext`, …; a name
+    that would be too long is shortened.
 
     Only a suggestion: `publish` decides, atomically.
     """
+    room_bytes = _NAME_MAX_BYTES - len(os.fsencode(target.suffix))
+    target = target.with_name(_shortened(target.stem, room_bytes) + target.suffix)
     if not os.path.lexists(target):
         return target
     number = 1

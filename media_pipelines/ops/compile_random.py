@@ -4,18 +4,21 @@ import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
 
 import dagster as dg
 
 from jobqueue_bridge import params, videos
-from jobqueue_bridge.errors import FieldProblem, InvalidJob
+from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
+from jobqueue_bridge.queue import Job
 from jobqueue_bridge.videos import Video
 from media_pipelines.media import compile as compiling
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.probe import Probe
-from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials
+from media_pipelines.ops.outputs import Output, owner, plan_output, publish, removing_partials
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.progress import Reporter
+from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -44,17 +47,20 @@ def choose_sources(
 ) -> Compilation:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.CompileRandom)
-        chosen = _choose(attempt, wanted, queue, library, ffmpeg)
+        default = f"compilations/random-{str(attempt.job.id)[:8]}.mp4"
+        output = plan_output(attempt, library, wanted.output_path, default)
+        # The library may have changed since: what is published was made of what was chosen then.
+        candidates = attempt.announced_sources if output.published else _candidates(attempt, wanted, queue)
+        chosen = _first_readable(candidates, wanted.count, attempt, queue, library, ffmpeg)
+        if not chosen and not output.published:
+            raise InvalidJob([FieldProblem("params", "no valid video of the library fits these criteria")])
         for video, probe in chosen:
             attempt.log(f"Chosen: {video.path} ({probe.duration_s or 0:.1f} s)")
-        default = f"compilations/random-{str(attempt.job.id)[:8]}.mp4"
-        return Compilation(tuple(chosen), plan_output(attempt, library, wanted.output_path, default))
+        return Compilation(tuple(chosen), output)
 
 
-def _choose(
-    attempt: Attempt, wanted: params.CompileRandom, queue: Queue, library: Library, ffmpeg: Ffmpeg
-) -> list[tuple[Video, Probe]]:
-    """Those of the shuffled candidates that can still be read, as many as are wanted. Raises InvalidJob: none is."""
+def _candidates(attempt: Attempt, wanted: params.CompileRandom, queue: Queue) -> list[UUID]:
+    """What fits, shuffled by the seed."""
     with queue.begin() as connection:
         candidates = videos.matching(
             connection,
@@ -65,19 +71,25 @@ def _choose(
     attempt.log(f"{len(candidates)} videos fit")
     seed = attempt.job.id.int if wanted.seed is None else wanted.seed
     random.Random(seed).shuffle(candidates)  # noqa: S311 - repeatable by design
+    return candidates
+
+
+def _first_readable(
+    candidates: Sequence[UUID], count: int, attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg
+) -> list[tuple[Video, Probe]]:
+    """Those that are still there and can be read, as many as are wanted."""
     chosen: list[tuple[Video, Probe]] = []
-    with ffmpeg.prober() as prober, queue.begin() as connection:
+    with ffmpeg.prober() as prober, bounded(attempt.log, "videos passed over") as log_passed_over:
         for video_id in candidates:
-            if len(chosen) == wanted.count:
+            if len(chosen) == count:
                 break
             attempt.check()
-            video = videos.get(connection, video_id)
             try:
+                with queue.begin() as connection:
+                    video = videos.get(connection, video_id)
                 chosen.append((video, prober.probe(library.path(video.path))))
-            except MediaError as error:
-                attempt.log(f"Passed over: {error}")
-    if not chosen:
-        raise InvalidJob([FieldProblem("params", "no valid video of the library fits these criteria")])
+            except (MediaError, VideoNotFound) as error:
+                log_passed_over(f"Passed over: {error}")
     return chosen
 
 
@@ -86,19 +98,25 @@ def join_sources(
     context: dg.OpExecutionContext, compilation: Compilation, job: JobRow, queue: Queue, ffmpeg: Ffmpeg
 ) -> Compilation:
     with job.step(context) as attempt:
-        sources = [probe for _, probe in compilation.chosen]
-        how = compiling.plan(sources).reason
         if compilation.output.published:
             with ffmpeg.prober() as prober:
-                return replace(compilation, result=prober.probe(compilation.output.target), how=how)
+                result = prober.probe(compilation.output.target)
+            return replace(compilation, result=result, how="an earlier attempt made it")
+        sources = [probe for _, probe in compilation.chosen]
+        how = compiling.plan(sources).reason
         encoder = ffmpeg.h264_encoder()
         attempt.record_encoder(f"{encoder.name}: {encoder.reason}")
         attempt.log(f"Encoder: {encoder.name} ({encoder.reason}); {how}")
-        workdir = queue.settings.temp_dir / str(attempt.job.id)
-        shutil.rmtree(workdir, ignore_errors=True)
+        workdir = _workdir(queue, attempt.job, attempt.job.attempt)
+        for earlier in range(1, attempt.job.attempt):
+            shutil.rmtree(_workdir(queue, attempt.job, earlier), ignore_errors=True)
         workdir.mkdir(parents=True)
         try:
-            with removing_partials(compilation.output, attempt.job), ffmpeg.prober() as prober:
+            with (
+                removing_partials(compilation.output, attempt),
+                ffmpeg.prober() as prober,
+                bounded(attempt.log, "lines of ffmpeg") as on_line,
+            ):
                 result = compiling.join(
                     ffmpeg.program,
                     prober,
@@ -110,12 +128,16 @@ def join_sources(
                     crf=_CRF,
                     on_progress=Reporter(attempt, _JOINED_PERCENT).percent,
                     stop=attempt.stop_reason,
-                    on_line=attempt.log,
+                    on_line=on_line,
                     stall_timeout_s=ffmpeg.stall_timeout_s,
                 )
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
         return replace(compilation, result=result, how=how)
+
+
+def _workdir(queue: Queue, job: Job, attempt: int) -> Path:
+    return queue.settings.temp_dir / owner(job.id, attempt)
 
 
 @dg.op(description="Rename the compilation to its place and write its row.")
@@ -125,8 +147,10 @@ def publish_compilation(
     with job.step(context) as attempt:
         result = compilation.result
         assert result is not None
-        target = compilation.output.target
-        publish(attempt, library, compilation.output)
+        source_ids = [str(video.id) for video, _ in compilation.chosen]
+        if compilation.output.published:
+            source_ids = [str(video_id) for video_id in attempt.announced_sources]
+        target = publish(attempt, library, compilation.output, sourceVideoIds=source_ids)
         relative = library.relative(target)
         with queue.begin() as connection:
             facts = row(relative, target, replace(result, path=target))
@@ -137,7 +161,7 @@ def publish_compilation(
             {
                 "outputPath": relative,
                 "outputVideoId": str(output_id),
-                "sourceVideoIds": [str(video.id) for video, _ in compilation.chosen],
+                "sourceVideoIds": source_ids,
                 "sizeBytes": result.size_bytes,
                 "durationSeconds": result.duration_s,
             }

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from jobqueue_bridge.queue import Job
 from media_pipelines.media import files
@@ -17,15 +19,28 @@ _SPACE_FACTOR = 0.96
 
 @dataclass(frozen=True)
 class Output:
-    """One file that a job makes. `published`: an earlier attempt of the same job has put it there already."""
+    """One file that a job makes. `published`: an earlier attempt of the same job has put it there already;
+    `is_named`: the params ask for this very name."""
 
     partial: Path
     target: Path
     published: bool
+    is_named: bool
 
     @property
     def to_verify(self) -> Path:
         return self.target if self.published else self.partial
+
+
+def owner(job_id: UUID, attempt: int) -> str:
+    """What marks the unfinished files of one attempt. The one before it may still be ending, and cleans up, too."""
+    return f"{job_id}-{attempt}"
+
+
+def remove_left_behind(folder: Path, job: Job) -> None:
+    """What the attempts before this one left half-written."""
+    for earlier in range(1, job.attempt):
+        files.remove_partials(folder, owner(job.id, earlier))
 
 
 def plan_output(attempt: Attempt, library: Library, asked_for: str | None, default: str) -> Output:
@@ -33,29 +48,36 @@ def plan_output(attempt: Attempt, library: Library, asked_for: str | None, defau
 
     Raises TargetExists where the params name a file that is there and is not this job's own, PathOutsideLibrary.
     """
-    announced = attempt.announced_output
+    announced, mark = attempt.announced_output, owner(attempt.job.id, attempt.job.attempt)
     if announced is not None:
         target = library.path(announced[0])
         if target.is_file() and target.stat().st_size == announced[1]:
             attempt.log(f"An earlier attempt has published {announced[0]}")
-            return Output(files.partial_path(target, str(attempt.job.id)), target, published=True)
+            return Output(files.partial_path(target, mark), target, published=True, is_named=True)
     target = library.path(asked_for or default)
     if asked_for is None:
-        target = files.free_name(target, str(attempt.job.id)[:8])
+        target = files.free_name(target, _tag(attempt.job))
     elif target.exists():
         raise TargetExists(target)
-    return Output(files.partial_path(target, str(attempt.job.id)), target, published=False)
+    return Output(files.partial_path(target, mark), target, published=False, is_named=asked_for is not None)
+
+
+def _tag(job: Job) -> str:
+    return str(job.id)[:8]
 
 
 @contextmanager
-def removing_partials(output: Output, job: Job) -> Iterator[None]:
-    """Makes the folder; removes what earlier attempts left, and this one's partial unless the block ends well."""
-    output.target.parent.mkdir(parents=True, exist_ok=True)
-    files.remove_partials(output.target.parent, str(job.id))
+def removing_partials(output: Output, attempt: Attempt) -> Iterator[None]:
+    """Makes the folder; removes what earlier attempts left, and this one's partial unless the block ends well and the
+    attempt goes on to complete."""
+    folder, job = output.target.parent, attempt.job
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_left_behind(folder, job)
+    attempt.writes(output.partial)
     try:
         yield
     except BaseException:
-        files.remove_partials(output.target.parent, str(job.id))
+        files.remove_partials(folder, owner(job.id, job.attempt))
         raise
 
 
@@ -64,13 +86,27 @@ def require_space(output: Output, source_bytes: int) -> None:
     files.require_free_space(output.target.parent, int(source_bytes * _SPACE_FACTOR))
 
 
-def publish(attempt: Attempt, library: Library, output: Output) -> None:
-    """Announce, then rename; never over a file that is there. Raises LeaseLost, TargetExists."""
+def publish(attempt: Attempt, library: Library, output: Output, **facts: Any) -> Path:
+    """Announce, with `facts` for an attempt that finds it published; then rename, never over a file that is there.
+
+    Returns where it is: a name of our own choice that was free when the work began may be taken by now. Raises
+    LeaseLost, TargetExists.
+    """
     if output.published:
-        return
+        return output.target
+    target = output.target
     try:
-        attempt.announce_output(library.relative(output.target), output.partial.stat().st_size)
-        files.publish(output.partial, output.target)
+        files.flush(output.partial)  # before the lease is looked at: it can take minutes
+        while True:
+            attempt.announce_output(library.relative(target), output.partial.stat().st_size, **facts)
+            try:
+                files.publish(output.partial, target)
+            except TargetExists:
+                if output.is_named:
+                    raise
+                target = files.free_name(output.target, _tag(attempt.job))
+            else:
+                return target
     except BaseException:
         output.partial.unlink(missing_ok=True)
         raise

@@ -1,11 +1,33 @@
 """From ffmpeg's reports to the job's row and log."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from media_pipelines.media.ffmpeg import Progress
 from media_pipelines.resources.attempt import Attempt
 
 _LOGGED_EVERY_PERCENT = 5
+_LINES_AT_MOST = 1_000
+
+
+@contextmanager
+def bounded(log: Callable[[str], None], what: str) -> Iterator[Callable[[str], None]]:
+    """Passes the first thousand lines on and at the end says how many more there were: a damaged file has ffmpeg warn
+    at every frame, for hours."""
+    count = 0
+
+    def pass_on(line: str) -> None:
+        nonlocal count
+        count += 1
+        if count <= _LINES_AT_MOST:
+            log(line)
+
+    try:
+        yield pass_on
+    finally:
+        if count > _LINES_AT_MOST:
+            log(f"… and {count - _LINES_AT_MOST} more {what}")
 
 
 class Reporter:

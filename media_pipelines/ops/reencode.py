@@ -13,7 +13,7 @@ from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.progress import Reporter
+from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, source_video
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -65,7 +65,7 @@ def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: 
         attempt.log(f"Encoder: {encoder.name} ({encoder.reason})")
         for dropped in commands.dropped_streams(rendition.source):
             attempt.log(f"Left out: {dropped}")
-        with removing_partials(rendition.output, attempt.job):
+        with removing_partials(rendition.output, attempt):
             require_space(rendition.output, rendition.source.size_bytes)
             command = commands.reencode(
                 ffmpeg.program,
@@ -82,14 +82,15 @@ def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: 
 
 def _run(command: list[str], attempt: Attempt, duration_s: float | None, stall_timeout_s: float) -> None:
     attempt.log("FFmpeg command: " + shlex.join(command))
-    run(
-        command,
-        duration_s=duration_s,
-        on_progress=Reporter(attempt, _ENCODED_PERCENT).ffmpeg,
-        stop=attempt.stop_reason,
-        stall_timeout_s=stall_timeout_s,
-        on_line=attempt.log,
-    )
+    with bounded(attempt.log, "lines of ffmpeg") as on_line:
+        run(
+            command,
+            duration_s=duration_s,
+            on_progress=Reporter(attempt, _ENCODED_PERCENT).ffmpeg,
+            stop=attempt.stop_reason,
+            stall_timeout_s=stall_timeout_s,
+            on_line=on_line,
+        )
 
 
 @dg.op(description="Read the new file back: it opens, decodes to its end, lasts as long, and has every stream.")
@@ -112,8 +113,7 @@ def publish_rendition(
     with job.step(context) as attempt:
         result = rendition.result
         assert result is not None
-        target = rendition.output.target
-        publish(attempt, library, rendition.output)
+        target = publish(attempt, library, rendition.output)
         relative = library.relative(target)
         output_row = {
             **row(relative, target, replace(result, path=target)),

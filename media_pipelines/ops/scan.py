@@ -1,8 +1,7 @@
 """Look through a folder of the library: a row for each new video, and nothing for what has not changed."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from media_pipelines.media import files
 from media_pipelines.media.errors import MediaError, UnreadableMedia
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table
+from media_pipelines.ops.progress import bounded
+from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, modified_at, row, table
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -40,10 +40,12 @@ class Tally:
     unchanged: int = 0
     invalid: int = 0
     skipped: int = 0
+    new_ids: list[UUID] = field(default_factory=list)
     fresh: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
+    """The first of the new ones, as they were written: all of a large library would fill the memory."""
 
     def counts(self) -> dict[str, int]:
-        return {name: value for name, value in asdict(self).items() if name != "fresh"}
+        return {name: getattr(self, name) for name in ("found", "new", "changed", "unchanged", "invalid", "skipped")}
 
 
 def _scan(
@@ -52,8 +54,8 @@ def _scan(
     with job.step(context) as attempt:
         wanted = typed(attempt, params.DirectoryScan)
         tally = _look_through(attempt, wanted, queue, library, ffmpeg)
-        add_partitions(context.instance, VIDEO_PARTITIONS, [str(video_id) for video_id, _ in tally.fresh])
-        for video_id, facts in tally.fresh[:_MATERIALIZED_AT_MOST]:
+        add_partitions(context.instance, VIDEO_PARTITIONS, map(str, tally.new_ids))
+        for video_id, facts in tally.fresh:
             context.log_event(_materialization(video_id, facts))
         attempt.log(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
         attempt.complete({"directory": wanted.directory, **tally.counts()})
@@ -81,15 +83,15 @@ def _look_through(
     if not below.exists():
         raise UnreadableMedia(below, "there is no such folder in the library")
     tally = Tally()
+    with bounded(attempt.log, "files skipped") as log_skipped, ffmpeg.prober(workers=_PROBES_AT_ONCE) as prober:
 
-    def skipped(path: Path, reason: str) -> None:
-        tally.skipped += 1
-        attempt.log(f"Skipped {path!r}: {reason}")
+        def skipped(path: Path, reason: str) -> None:
+            tally.skipped += 1
+            log_skipped(f"Skipped {str(path)!r}: {reason}")
 
-    paths = list(files.find_videos(library.root, below, skipped))
-    tally.found = len(paths)
-    attempt.log(f"{len(paths)} video files in {wanted.directory}")
-    with ffmpeg.prober(workers=_PROBES_AT_ONCE) as prober:
+        paths = list(files.find_videos(library.root, below, skipped))
+        tally.found = len(paths)
+        attempt.log(f"{len(paths)} video files in {wanted.directory}")
         for batch in _batches(paths):
             attempt.check()
             to_probe = _changed(batch, queue, library, tally, refresh=not wanted.skip_existing)
@@ -125,7 +127,7 @@ def _is_unchanged(path: Path, known: Known | None) -> bool:
         status = path.stat()
     except OSError:
         return False
-    return known.size_bytes == status.st_size and known.mtime == datetime.fromtimestamp(status.st_mtime, UTC)
+    return known.size_bytes == status.st_size and known.mtime == modified_at(status)
 
 
 def _write(
@@ -152,7 +154,9 @@ def _write(
             tally.changed += 1
         else:
             tally.new += 1
-            tally.fresh.append((video_id, rows[path_text]))
+            tally.new_ids.append(video_id)
+            if len(tally.fresh) < _MATERIALIZED_AT_MOST:
+                tally.fresh.append((video_id, rows[path_text]))
 
 
 def _materialization(video_id: UUID, facts: dict[str, Any]) -> dg.AssetMaterialization:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from jobqueue_bridge import params, videos
 from media_pipelines.media import files, thumbnail
+from media_pipelines.ops.outputs import owner, remove_left_behind
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import source_video
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -30,8 +31,8 @@ def take_thumbnail(
         video = source_video(queue, wanted.video_id)
         target = library.path(f"thumbnails/{video.id}.jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
-        files.remove_partials(target.parent, str(attempt.job.id))
-        partial = files.partial_path(target, str(attempt.job.id))
+        remove_left_behind(target.parent, attempt.job)
+        partial = files.partial_path(target, owner(attempt.job.id, attempt.job.attempt))
         try:
             with ffmpeg.prober() as prober:
                 source = prober.probe(library.path(video.path))

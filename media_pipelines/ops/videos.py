@@ -1,5 +1,6 @@
 """What several ops do with videos: find the source of a job, describe a file as a row, keep partitions in step."""
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ VIDEO_PARTITIONS = dg.DynamicPartitionsDefinition(name="videos")
 COMPILATION_PARTITIONS = dg.DynamicPartitionsDefinition(name="compilations")
 
 _PARTITION_BATCH = 1_000
+_LARGEST_INTEGER = 2**31 - 1  # of a Postgres column
 _NO_PROBE: dict[str, Any] = dict.fromkeys(
     (
         "duration_seconds", "width", "height", "orientation", "quality", "fps", "video_codec", "audio_codec",
@@ -48,7 +50,7 @@ def facts(probe: Probe) -> dict[str, Any]:
         "video_codec": probe.video_codec,
         "audio_codec": probe.audio_codec,
         "has_audio": probe.has_audio,
-        "bitrate_kbps": probe.bitrate_kbps,
+        "bitrate_kbps": probe.bitrate_kbps and min(probe.bitrate_kbps, _LARGEST_INTEGER),
         "is_valid": True,
         "invalid_reason": None,
     }
@@ -63,10 +65,18 @@ def row(relative: str, path: Path, verdict: Probe | MediaError) -> dict[str, Any
         "filename": path.name,
         "title": path.stem,
         "directory_type": directory_type(relative),
-        "mtime": datetime.fromtimestamp(status.st_mtime, UTC),
+        "mtime": modified_at(status),
         **known,
         "size_bytes": status.st_size,
     }
+
+
+def modified_at(status: os.stat_result) -> datetime:
+    """A file's time, or the nearest that a row can hold: file systems know years that calendars do not."""
+    try:
+        return datetime.fromtimestamp(status.st_mtime, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime(9999 if status.st_mtime > 0 else 1, 6, 1, tzinfo=UTC)
 
 
 def broken(error: MediaError) -> dict[str, Any]:

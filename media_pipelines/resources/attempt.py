@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
 import sqlalchemy as sa
@@ -38,6 +40,7 @@ class Attempt:
         self._percent: int | None = None
         self._detail: dict[str, Any] | None = None
         self._lines: list[tuple[float, str]] = []
+        self._partials: list[Path] = []
         self._stop_reason: str | None = None
         self._ended = threading.Event()
         self._beaten_at_s = time.monotonic()
@@ -76,16 +79,25 @@ class Attempt:
         with self._engine.begin() as connection:
             lease.record_encoder(connection, self._lease, description)
 
-    def announce_output(self, path: str, size_bytes: int) -> None:
+    def writes(self, partial: Path) -> None:
+        """This file goes when the attempt ends in any other way than by completing, also between two steps."""
+        self._partials.append(partial)
+
+    def announce_output(self, path: str, size_bytes: int, **facts: Any) -> None:
         """Before a file appears under its final name. Raises LeaseLost."""
         self.check()
-        self._write(lambda connection: lease.announce_output(connection, self._lease, path, size_bytes))
+        self._write(lambda connection: lease.announce_output(connection, self._lease, path, size_bytes, **facts))
 
     @property
     def announced_output(self) -> tuple[str, int] | None:
         """Path and size of the file that an earlier attempt was about to publish, or did."""
         result = self.job.result or {}
         return (result["publishing"], result["sizeBytes"]) if "publishing" in result else None
+
+    @property
+    def announced_sources(self) -> list[UUID]:
+        """The videos of which that file was made, where it is made of several."""
+        return [UUID(video_id) for video_id in (self.job.result or {}).get("sourceVideoIds", ())]
 
     def complete(self, result: dict[str, Any], also: Callable[[sa.Connection], None] | None = None) -> None:
         """End well; `also` writes in the same transaction. Raises LeaseLost: then nothing was written."""
@@ -99,14 +111,21 @@ class Attempt:
 
     def fail(self, error: str, kind: FailureKind) -> None:
         backoff = Backoff(self._settings.retry_base_seconds, self._settings.retry_cap_seconds)
+        self._remove_partials()
         self._end(lambda connection: lease.fail(connection, self._lease, error, kind, backoff))
 
     def release(self, reason: str) -> None:
+        self._remove_partials()
         self._end(lambda connection: lease.release(connection, self._lease, reason))
 
     def abandon(self) -> None:
         """Stop beating; the row is somebody else's by now."""
         self._ended.set()
+        self._remove_partials()
+
+    def _remove_partials(self) -> None:
+        for partial in self._partials:
+            partial.unlink(missing_ok=True)
 
     def _end(self, finish: Callable[[sa.Connection], Any]) -> None:
         self._ended.set()
@@ -148,10 +167,11 @@ class Attempt:
             except LeaseLost as lost:
                 self._lose(lost.reason)
                 return
-            except _AWAY as error:
+            except sa.exc.SQLAlchemyError as error:  # whatever it is, a beat that ended here would be noticed by nobody
                 silent_s = time.monotonic() - self._beaten_at_s
                 if silent_s > self._settings.lease_seconds:
-                    self._lose(f"no beat reached the database for {silent_s:.0f} s ({error.orig})")
+                    cause = getattr(error, "orig", None) or error
+                    self._lose(f"no beat reached the database for {silent_s:.0f} s ({cause})")
                     return
 
     def _beat(self) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 from pydantic import PrivateAttr
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -35,7 +36,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         """A run that ends between two steps gives its job back."""
         del context
         if self._held is not None and not self._held.over:
-            self._held.release("the run ended between two steps")
+            _give_back(self._held, "the run ended between two steps")
 
     @contextmanager
     def step(self, context: dg.OpExecutionContext) -> Iterator[Attempt]:
@@ -43,8 +44,14 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises dg.Failure with the error's text, or Dagster's interruption where the job is no longer this run's.
         """
-        attempt = self._held or self._claim(context)
+        attempt, interrupted = self._held, False
+        if attempt is None:
+            with capture_interrupts():  # a job that is claimed must be known here, or nobody hands it back
+                attempt = self._claim(context)
+                interrupted = check_captured_interrupt()
         try:
+            if interrupted:
+                raise DagsterExecutionInterruptedError()
             yield attempt
         except (LeaseLost, EncodeStopped) as error:
             attempt.abandon()
@@ -77,7 +84,8 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 def _give_back(attempt: Attempt, reason: str) -> None:
     try:
-        attempt.release(reason)
+        with capture_interrupts():
+            attempt.release(reason)
     except (LeaseLost, OperationalError, InterfaceError):
         attempt.abandon()  # moved by somebody else, or unreachable: the reconciler finds it
 

@@ -11,11 +11,13 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import InvalidJob, JobAlreadyLive
 from jobqueue_bridge.queue import NewJob
 from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.videos import Known
 from jobqueue_bridge.vocabulary import JobType, Origin
 from media_pipelines.media import files
 
 _INBOX = "inbox"
 _ENQUEUED_PER_TICK = 50
+_SAME_TIME_S = 0.001  # rows hold microseconds
 
 # path → [size, mtime_ns, when it was first seen so, whether a scan was asked for]
 Seen = dict[str, list[Any]]
@@ -28,10 +30,10 @@ Seen = dict[str, list[Any]]
 )
 def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     settings = load_settings()
-    seen = look(settings, json.loads(context.cursor or "{}"), time.time())
+    seen = not_in_library(settings, look(settings, json.loads(context.cursor or "{}"), time.time()))
     asked_for = ask_for_scans(settings, seen, time.time())
     return dg.SensorResult(
-        skip_reason=dg.SkipReason(f"Scans enqueued: {len(asked_for)}; files in the inbox: {len(seen)}"),
+        skip_reason=dg.SkipReason(f"Scans enqueued: {len(asked_for)}; files on their way in: {len(seen)}"),
         cursor=json.dumps(seen),
     )
 
@@ -54,8 +56,22 @@ def look(settings: Settings, before: Seen, now_s: float) -> Seen:
     return seen
 
 
+def not_in_library(settings: Settings, seen: Seen) -> Seen:
+    """Without the files that the library knows as they are: the cursor is stored with every tick, and must not grow
+    with all that ever came."""
+    with engine_for(settings).begin() as connection:
+        known = videos.known_at(connection, list(seen))
+    return {path: facts for path, facts in seen.items() if not _is_as_known(known.get(path), facts[0], facts[1])}
+
+
+def _is_as_known(known: Known | None, size_bytes: int, mtime_ns: int) -> bool:
+    if known is None or known.mtime is None or known.size_bytes != size_bytes:
+        return False
+    return abs(known.mtime.timestamp() - mtime_ns / 1e9) < _SAME_TIME_S
+
+
 def ask_for_scans(settings: Settings, seen: Seen, now_s: float) -> list[str]:
-    """Enqueue a scan for each stable file that the library doesn't know as it is, and mark it; at most 50."""
+    """Enqueue a scan for each stable file, and mark it; at most 50."""
     stable = [
         path
         for path, (_, _, since_s, asked) in seen.items()
@@ -63,11 +79,8 @@ def ask_for_scans(settings: Settings, seen: Seen, now_s: float) -> list[str]:
     ][:_ENQUEUED_PER_TICK]
     asked_for = []
     with engine_for(settings).begin() as connection:
-        known = videos.known_at(connection, stable)
         for path in stable:
             seen[path][3] = True
-            if path in known and known[path].size_bytes == seen[path][0]:
-                continue
             try:
                 queue.enqueue(connection, NewJob(JobType.SCAN, {"path": path}, origin=Origin.INBOX), settings)
             except (JobAlreadyLive, InvalidJob):

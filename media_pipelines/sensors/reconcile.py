@@ -4,10 +4,13 @@ The row is put right first, then the run: a slot is never free in Dagster while 
 """
 
 import json
+import shutil
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import dagster as dg
@@ -22,6 +25,8 @@ from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
 from media_pipelines.media import files
+from media_pipelines.media.errors import PathOutsideLibrary
+from media_pipelines.ops.outputs import owner
 from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG
 
 # A run that is asked for appears within a second; a tick that was interrupted is resumed within a few.
@@ -79,11 +84,16 @@ class LiveRun:
 
 def _unfinished_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
     records = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
-    return [
-        LiveRun(record, UUID(tags[JOB_TAG]), int(tags[ATTEMPT_TAG]))
-        for record in records
-        if JOB_TAG in (tags := record.dagster_run.tags) and ATTEMPT_TAG in tags
-    ]
+    return [run for record in records if (run := _live_run(record)) is not None]
+
+
+def _live_run(record: RunRecord) -> LiveRun | None:
+    """None: it isn't of the queue, whatever somebody has typed into its tags."""
+    tags = record.dagster_run.tags
+    try:
+        return LiveRun(record, UUID(tags[JOB_TAG]), int(tags[ATTEMPT_TAG]))
+    except (KeyError, ValueError):
+        return None
 
 
 def _running_jobs(settings: Settings, runs: list[LiveRun], suspects: set[str], silent: set[str]) -> Iterator[str]:
@@ -119,22 +129,24 @@ def _rescue(job: StaleJob, reason: str, settings: Settings) -> Iterator[str]:
         run_process.kill_group(pid)
     with engine_for(settings).begin() as connection:
         status = lease.rescue(connection, job, reason)
+        params = queue.get(connection, job.id).params if status is not None else {}
     if status is None:
         return
-    if status == JobStatus.FAILED:
-        _remove_partials(job.id, settings)
+    _remove_left_behind(job, params, settings)
     yield f"job {job.id}: {reason}; it is {status} now"
 
 
-def _remove_partials(job_id: UUID, settings: Settings) -> None:
-    """No later attempt will: this was the last."""
-    with engine_for(settings).begin() as connection:
-        job = queue.get(connection, job_id)
+def _remove_left_behind(job: StaleJob, params: Any, settings: Settings) -> None:
+    """The dead attempt's unfinished files. The job may be cancelled before another attempt could do it."""
+    mark = owner(job.id, job.attempt)
+    shutil.rmtree(settings.temp_dir / mark, ignore_errors=True)
     folders = {"playback", "compilations", "thumbnails"}
-    if isinstance(asked_for := job.params.get("outputPath"), str):
+    asked_for = params.get("outputPath") if isinstance(params, dict) else None
+    if isinstance(asked_for, str):
         folders.add(asked_for.rpartition("/")[0] or ".")
     for folder in folders:
-        files.remove_partials(files.resolve_inside(settings.media_library_path, folder), str(job_id))
+        with suppress(PathOutsideLibrary, OSError):  # the job is healed; what cannot be tidied must not stop the rest
+            files.remove_partials(files.resolve_inside(settings.media_library_path, folder), mark)
 
 
 def _queued_jobs(settings: Settings, runs: list[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:
@@ -146,17 +158,25 @@ def _queued_jobs(settings: Settings, runs: list[LiveRun], instance: dg.DagsterIn
         if (job.id, job.attempt) in coming:
             continue
         tags = {JOB_TAG: str(job.id), ATTEMPT_TAG: str(job.attempt)}
-        if instance.get_run_records(dg.RunsFilter(tags=tags), limit=1):
+        ended = instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
+        if ended and not ended[0].is_finished:
+            continue  # it has come meanwhile
+        if ended and ended[0].status != _STATUS.CANCELED:
             yield from _rescue(job, "its run ended before it began", settings)
             continue
         with engine_for(settings).begin() as connection:
             if queue.return_to_pending(connection, job.id, job.attempt):
-                yield f"job {job.id}: its run never came; it is pending again"
+                why = "its run was told to stop before it began" if ended else "its run never came"
+                yield f"job {job.id}: {why}; it is pending again"
 
 
 def _orphaned_runs(settings: Settings, runs: Iterable[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:
-    """Runs that hold a slot for nobody."""
+    """Runs that hold a slot for nobody. For those of other hosts their lease alone can speak."""
+    with engine_for(settings).begin() as connection:
+        elsewhere = {job.run_id for job in queue.running(connection) if job.host != socket.gethostname()}
     for run in runs:
+        if run.run_id in elsewhere:
+            continue
         if run.status == _STATUS.QUEUED:
             if not _is_wanted(run, settings):
                 instance.report_run_canceled(run.record.dagster_run, "The job was moved before its run began.")

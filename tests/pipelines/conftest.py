@@ -1,9 +1,11 @@
 """Pipelines in process: a row is enqueued, admitted as the dispatcher does it, and run by Dagster right here."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -23,6 +25,21 @@ RunJob = Callable[..., Job]
 @pytest.fixture
 def ffmpeg() -> Path:
     return find_ffmpeg(None)
+
+
+def make_clip(ffmpeg: Path, path: Path, seconds: float = 1, color: str = "red") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = f"testsrc2=s=160x90:r=25:d={seconds},drawbox=c={color}:t=fill:w=40:h=40"
+    subprocess.run(
+        [ffmpeg, "-v", "error", "-f", "lavfi", "-i", picture, "-preset", "ultrafast", f"file:{path}"], check=True
+    )
+    return path
+
+
+def add_run(instance: dg.DagsterInstance, tags: dict[str, str], status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    """A run that Dagster knows and that no process works on."""
+    run = dg.DagsterRun(job_name="scan", run_id=str(uuid4()), tags=tags, status=status)
+    return instance.add_run(run)
 
 
 @pytest.fixture
