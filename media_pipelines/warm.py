@@ -3,6 +3,7 @@
 Nothing here opens a connection or a file of the platform: forked children would share it.
 """
 
+import gc
 import importlib
 
 from media_pipelines.definitions import defs
@@ -12,7 +13,10 @@ _ON_THE_WAY = (
     "dagster._core.execution.plan.active",
     "dagster._core.execution.plan.execute_step",
     "dagster._core.executor.in_process",
+    "dagster._core.instance.factory",
+    "dagster._core.secrets.env_file",
     "dagster._core.storage.noop_compute_log_manager",
+    "dagster._core.storage.root",
     "dagster._core.storage.sqlite_storage",
     "dagster._core.system_config.composite_descent",
     "dagster._core.utility_ops",
@@ -21,11 +25,17 @@ _ON_THE_WAY = (
     "dagster._utils.hosted_user_process",
     "dagster._utils.temp_file",
     "dagster._utils.test.definitions",
+    "fsspec.implementations.local",
     "media_pipelines.launcher",
     "media_pipelines.platform.storage",
     "psycopg2.extras",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "upath.implementations.local",
 )
 
 for _name in _ON_THE_WAY:
     importlib.import_module(_name)
 defs.get_repository_def().get_all_jobs()
+# The collector would touch, and so copy, every page that the forked runs share.
+gc.collect()
+gc.freeze()
