@@ -15,6 +15,11 @@ from media_pipelines.platform.postgres import Cluster, ensure_database, running_
 _OWN_VARIABLES = ("MEDIA_", "DATABASE_URL", "FFMPEG_BINARY", "FFPROBE_BINARY", "DAGSTER_HOME")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that need a whole platform come last: it runs to the end of the session once it is started."""
+    items.sort(key=lambda item: "e2e" in item.path.parts)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
     """The suite never touches the platform of whoever runs it."""

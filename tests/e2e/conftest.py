@@ -121,7 +121,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
-    with tempfile.TemporaryDirectory(prefix="mp-e2e-") as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(prefix="mp-e2e-") as folder:
         environment = {
             "MEDIA_PIPELINES_HOME": f"{folder}/home",
             "MEDIA_LIBRARY_PATH": f"{folder}/library",
@@ -131,9 +131,10 @@ def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
             "MEDIA_INBOX_STABLE_SECONDS": "2",
         }
         Path(environment["MEDIA_LIBRARY_PATH"]).mkdir()
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        platform = Platform(load_settings(), {**os.environ, **environment})
+        with pytest.MonkeyPatch.context() as patch:  # other tests of the session have a home of their own
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            platform = Platform(load_settings(), {**os.environ, **environment})
         started = platform.command("up", "--detach")
         try:
             assert started.returncode == 0, started.stdout + started.stderr

@@ -17,7 +17,8 @@ _SAMPLE_S = 0.5
 _REASON_MAY_BE_OLD_S = 6
 _NAMED = re.compile(r"(?:scan|validate|generate|streaming|compile_random) ([0-9a-f]{8})")
 _ROWS = sa.text(
-    "SELECT id, status, resource_category, coalesce(vram_required, 0) AS vram_mb, waiting_reason, queue_position "
+    "SELECT id, status, resource_category, coalesce(vram_required, 0) AS vram_mb, waiting_reason, "
+    "status IN ('queued', 'running') OR completed_at > timezone('utc', now()) - interval '6 seconds' AS lately "
     "FROM jobs WHERE id = ANY(:ids)"
 )
 
@@ -38,7 +39,7 @@ class Samples:
         running = [row for row in rows if row.status == JobStatus.RUNNING]
         self.running.append(Counter(row.resource_category for row in running))
         self.vram_mb.append(sum(row.vram_mb for row in running))
-        self.active.append((now_s, {str(row.id)[:8] for row in rows if row.status in ("queued", "running")}))
+        self.active.append((now_s, {str(row.id)[:8] for row in rows if row.lately}))
         self.reasons += [
             (now_s, row.waiting_reason, row.resource_category)
             for row in rows
