@@ -1,15 +1,19 @@
 """What every test may ask for: a real Postgres of the suite's own, a migrated and empty queue, a library folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from jobqueue_bridge import queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.migrations import migrate
 from jobqueue_bridge.settings import EMBEDDED_DATABASE, Settings, load_settings
+from jobqueue_bridge.tables import jobs
 from media_pipelines.platform.postgres import Cluster, ensure_database, running_postgres
 
 _OWN_VARIABLES = ("MEDIA_", "DATABASE_URL", "FFMPEG_BINARY", "FFPROBE_BINARY", "DAGSTER_HOME")
@@ -71,3 +75,24 @@ def library(settings: Settings) -> Path:
     for entry in sorted(root.rglob("*"), reverse=True):
         entry.unlink() if entry.is_file() or entry.is_symlink() else entry.rmdir()
     return root
+
+
+@pytest.fixture
+def add_job(connection: sa.Connection, settings: Settings) -> Callable[..., UUID]:
+    """Enqueue a job, then set columns of its row: add_job("scan", {"directoryType": "x"}, status="running")."""
+
+    def add(kind: str = "compile_random", params: Any = None, **values: Any) -> UUID:
+        job = queue.enqueue(connection, queue.NewJob(kind, params or {}), settings)
+        if values:
+            connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**values))
+        return job.id
+
+    return add
+
+
+@pytest.fixture
+def add_video(connection: sa.Connection) -> Callable[..., UUID]:
+    def add(path: str = "inbox/original.mp4", **values: Any) -> UUID:
+        return videos.upsert(connection, [{"path": path, "filename": path.rpartition("/")[2], **values}])[path]
+
+    return add

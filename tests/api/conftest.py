@@ -6,17 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, tokens, videos
+from jobqueue_bridge import tokens
 from jobqueue_bridge.api.__main__ import server
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import jobs
 
 Serve = Callable[[Settings], AbstractContextManager[str]]
 
@@ -75,24 +72,3 @@ def api(address: str, admin_token: str, database: sa.Engine) -> Iterator[httpx.C
 def anonymous(address: str, database: sa.Engine) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=30) as client:
         yield client
-
-
-@pytest.fixture
-def add_job(connection: sa.Connection, settings: Settings) -> Callable[..., UUID]:
-    """Enqueue a job, then set columns of its row: add_job("scan", {"directoryType": "x"}, status="running")."""
-
-    def add(kind: str = "compile_random", params: Any = None, **values: Any) -> UUID:
-        job = queue.enqueue(connection, queue.NewJob(kind, params or {}), settings)
-        if values:
-            connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**values))
-        return job.id
-
-    return add
-
-
-@pytest.fixture
-def add_video(connection: sa.Connection) -> Callable[..., UUID]:
-    def add(path: str = "inbox/original.mp4", **values: Any) -> UUID:
-        return videos.upsert(connection, [{"path": path, "filename": path.rpartition("/")[2], **values}])[path]
-
-    return add

@@ -7,14 +7,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
-from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import jobs
 from media_pipelines.cli.main import main
 
 
@@ -64,24 +60,3 @@ def command() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
-
-
-@pytest.fixture
-def add_job(connection: sa.Connection, settings: Settings) -> Callable[..., UUID]:
-    """Enqueue a job, then set columns of its row."""
-
-    def add(kind: str = "compile_random", params: Any = None, **values: Any) -> UUID:
-        job = queue.enqueue(connection, queue.NewJob(kind, params or {}), settings)
-        if values:
-            connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**values))
-        return job.id
-
-    return add
-
-
-@pytest.fixture
-def add_video(connection: sa.Connection) -> Callable[..., UUID]:
-    def add(path: str = "inbox/original.mp4", **values: Any) -> UUID:
-        return videos.upsert(connection, [{"path": path, "filename": path.rpartition("/")[2], **values}])[path]
-
-    return add
