@@ -159,6 +159,41 @@ videos = sa.Table(
     _column("reencode_job_id", sa.Uuid),
     _column("source_video_id", sa.Uuid),
     _column("phash", sa.Text),
+    _column("fingerprint", sa.Text),
+    _column("missing_since", _INSTANT),
+    _column("storyboard_path", sa.Text),
     _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
     _column("updated_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
+# Every change to an original, before and after it is made: what a crash left half-done is finished or rolled back from
+# here, and what was done can be undone. Paths are relative to the library root.
+file_changes = sa.Table(
+    "file_changes",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    _column("job_id", sa.Uuid),
+    _column("attempt", sa.Integer),
+    _column("video_id", sa.Uuid),
+    _column("action", sa.Text, nullable=False),
+    _column("path", sa.Text, nullable=False),
+    _column("target", sa.Text, nullable=False),
+    _column("backup", sa.Text),
+    _column("partial", sa.Text),
+    _column("state", sa.Text, nullable=False, server_default="intended"),
+    _column("facts", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("finished_at", _INSTANT),
+)
+
+# What came of a content under a policy, so that what cannot succeed is not tried again.
+transcode_outcomes = sa.Table(
+    "transcode_outcomes",
+    metadata,
+    _column("content", sa.Text, primary_key=True),
+    _column("policy", sa.Text, primary_key=True),
+    _column("outcome", sa.Text, nullable=False),
+    _column("detail", sa.Text, nullable=False),
+    _column("job_id", sa.Uuid),
+    _column("at", _INSTANT, nullable=False, server_default=sa.func.now()),
 )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 
 from jobqueue_bridge import params, queue, videos
+from jobqueue_bridge.params.fields import Crf, Kbps, Mp4Path, Preset
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import (
     PRIORITY_DEFAULT,
@@ -74,10 +75,10 @@ class CreateReencode(Request):
     """`reencode_streaming` for one video of the library."""
 
     video_id: UUID = Field(examples=[_EXAMPLE_VIDEO_ID])
-    target_bitrate: params.Kbps = 2000
-    preset: params.Preset = "medium"
-    crf: params.Crf = 23
-    output_path: params.Mp4Path | None = Field(default=None, description="Default: playback/, named after the source.")
+    target_bitrate: Kbps = 2000
+    preset: Preset = "medium"
+    crf: Crf = 23
+    output_path: Mp4Path | None = Field(default=None, description="Default: playback/, named after the source.")
     priority: Priority = PRIORITY_DEFAULT
 
     def asked(self, video: videos.Video) -> queue.NewJob:

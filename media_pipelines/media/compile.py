@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from media_pipelines.media import commands, files, verify
+from media_pipelines.media import files, verify
+from media_pipelines.media.commands.pieces import concat, concat_copy, concat_list, normalise
 from media_pipelines.media.encoders import Encoder, suited
 from media_pipelines.media.ffmpeg import ChildRegistry, Progress, run
 from media_pipelines.media.probe import Probe, Prober
@@ -163,8 +164,8 @@ def join(
         else:
             pieces = _normalised(ffmpeg, prober, sources, folder, chosen, encoder, preset, crf, run_one, progress)
         list_file = folder / "list.ffconcat"
-        list_file.write_text(commands.concat_list(pieces))
-        build = commands.concat_copy if chosen.copy else commands.concat
+        list_file.write_text(concat_list(pieces))
+        build = concat_copy if chosen.copy else concat
         run_one(build(ffmpeg, list_file, output_partial), chosen.duration_s, progress.joining)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -201,7 +202,7 @@ def _normalised(
     pieces = []
     for n, source in enumerate(sources):
         piece = folder / f"{n:05d}.mkv"
-        command = commands.normalise(
+        command = normalise(
             ffmpeg,
             source,
             piece,

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from media_pipelines.media import commands, errors, verify
+from media_pipelines.media import errors, verify
+from media_pipelines.media.commands import pictures
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe
 
@@ -75,7 +76,7 @@ def _grab(
 ) -> _Frame | None:
     """The frame at one position; None where none comes."""
     output.unlink(missing_ok=True)
-    command = commands.thumbnail(ffmpeg, source, output, at_s=at_s, width=width)
+    command = pictures.thumbnail(ffmpeg, source, output, at_s=at_s, width=width)
     try:
         run(command, duration_s=None, stop=stop, stall_timeout_s=60)
     except errors.FfmpegFailed as error:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from media_pipelines.media import commands, errors
+from media_pipelines.media import errors
+from media_pipelines.media.commands.rendition import kept_audio, kept_subtitles
 from media_pipelines.media.probe import Probe, Prober
 
 _DECODED_FRAMES = 5
@@ -37,15 +38,15 @@ def problems(
 
 def verify_rendition(prober: Prober, source: Probe, output_path: Path) -> Probe:
     """Read a re-encoded file back: it opens, frames decode up to its end, it lasts as long as its source, and every
-    stream that `commands.reencode` keeps is there. Raises OutputRejected."""
+    stream that `commands.rendition.reencode` keeps is there. Raises OutputRejected."""
     output = _read_back(prober, output_path)
     found = problems(
         source,
         output,
         expect_duration_s=_expected_duration_s(source),
         expect_picture_s=source.video.duration_s,
-        expect_audio_streams=len(commands.kept_audio(source)),
-        expect_subtitles=len(commands.kept_subtitles(source)),
+        expect_audio_streams=len(kept_audio(source)),
+        expect_subtitles=len(kept_subtitles(source)),
         expect_codec="h264",
     )
     if found:
@@ -101,7 +102,7 @@ def _read_back(prober: Prober, path: Path) -> Probe:
 
 def _expected_duration_s(source: Probe) -> float | None:
     """How long the kept streams last: a dropped picture subtitle may run longer than sound and picture."""
-    kept = (source.video, *commands.kept_audio(source), *commands.kept_subtitles(source))
+    kept = (source.video, *kept_audio(source), *kept_subtitles(source))
     lengths = [stream.duration_s for stream in kept if stream.duration_s]
     return max(lengths) if len(lengths) == len(kept) else source.duration_s
 

@@ -19,7 +19,7 @@ from media_pipelines.media.probe import Probe
 from media_pipelines.ops.outputs import Output, owner, plan_output, publish, removing_partials
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter, bounded
-from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table
+from media_pipelines.ops.videos import record_output, table
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -152,10 +152,7 @@ def publish_compilation(
             source_ids = [str(video_id) for video_id in attempt.announced_sources]
         target = publish(attempt, library, compilation.output, sourceVideoIds=source_ids)
         relative = library.relative(target)
-        with queue.begin() as connection:
-            facts = row(relative, target, replace(result, path=target))
-            output_id = videos.upsert(connection, [{**facts, "directory_type": "compilations"}])[relative]
-        add_partitions(context.instance, VIDEO_PARTITIONS, [str(output_id)])
+        output_id = record_output(context.instance, queue, relative, target, result, directory_type="compilations")
         attempt.log(f"Output file size: {result.size_bytes / 1e6:.1f} MB")
         attempt.complete(
             {

@@ -8,13 +8,14 @@ import dagster as dg
 
 from jobqueue_bridge import params, videos
 from jobqueue_bridge.videos import Video
-from media_pipelines.media import commands, encoders, verify
+from media_pipelines.media import encoders, verify
+from media_pipelines.media.commands.rendition import dropped_streams, reencode
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter, bounded
-from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, source_video
+from media_pipelines.ops.videos import record_output, source_video
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -63,11 +64,11 @@ def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: 
         encoder = encoders.suited(ffmpeg.h264_encoder(), rendition.source.width, rendition.source.height)
         attempt.record_encoder(f"{encoder.name}: {encoder.reason}")
         attempt.log(f"Encoder: {encoder.name} ({encoder.reason})")
-        for dropped in commands.dropped_streams(rendition.source):
+        for dropped in dropped_streams(rendition.source):
             attempt.log(f"Left out: {dropped}")
         with removing_partials(rendition.output, attempt):
             require_space(rendition.output, rendition.source.size_bytes)
-            command = commands.reencode(
+            command = reencode(
                 ffmpeg.program,
                 rendition.source,
                 rendition.output.partial,
@@ -115,15 +116,16 @@ def publish_rendition(
         assert result is not None
         target = publish(attempt, library, rendition.output)
         relative = library.relative(target)
-        output_row = {
-            **row(relative, target, replace(result, path=target)),
-            "title": rendition.video.title,
-            "source_video_id": rendition.video.id,
-            "reencode_job_id": attempt.job.id,
-        }
-        with queue.begin() as connection:
-            output_id = videos.upsert(connection, [output_row])[relative]
-        add_partitions(context.instance, VIDEO_PARTITIONS, [str(output_id)])
+        output_id = record_output(
+            context.instance,
+            queue,
+            relative,
+            target,
+            result,
+            title=rendition.video.title,
+            source_video_id=rendition.video.id,
+            reencode_job_id=attempt.job.id,
+        )
         attempt.log(f"Output file size: {result.size_bytes / 1e6:.1f} MB")
         attempt.complete(
             {

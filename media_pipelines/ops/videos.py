@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,18 @@ def directory_type(relative: str) -> str:
     """ "library/videos/a.mp4" → "videos"; "playback/a.mp4" → "playback"."""
     parts = relative.split("/")
     return parts[1] if parts[0] == "library" and len(parts) > 2 else parts[0]
+
+
+def record_output(
+    instance: dg.DagsterInstance, queue: Queue, relative: str, target: Path, result: Probe, **columns: Any
+) -> UUID:
+    """The row and the partition of a video that a job has published at `target`; `columns` overrule what its name and
+    its probe say. Returns its id."""
+    facts = {**row(relative, target, replace(result, path=target)), **columns}
+    with queue.begin() as connection:
+        video_id = videos.upsert(connection, [facts])[relative]
+    add_partitions(instance, VIDEO_PARTITIONS, [str(video_id)])
+    return video_id
 
 
 def add_partitions(

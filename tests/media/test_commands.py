@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from media_pipelines.media import commands, errors, verify
+from media_pipelines.media import errors, verify
+from media_pipelines.media.commands.pictures import thumbnail
+from media_pipelines.media.commands.pieces import concat_copy, concat_list
+from media_pipelines.media.commands.rendition import dropped_streams, kept_audio, reencode
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe, Prober, Stream
@@ -20,9 +23,7 @@ def _value(command: list[str], flag: str) -> str:
 
 
 def _reencode(ffmpeg: Path, source: Probe, output: Path, encoder: Encoder, crf: int = 23) -> list[str]:
-    return commands.reencode(
-        ffmpeg, source, output, encoder=encoder, preset="ultrafast", crf=crf, max_bitrate_kbps=2000
-    )
+    return reencode(ffmpeg, source, output, encoder=encoder, preset="ultrafast", crf=crf, max_bitrate_kbps=2000)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_tracks_languages_subtitles_and_titles_are_kept(
     assert [stream.is_default for stream in streams[1:3]] == [True, False]
     assert [stream.sample_rate_hz for stream in streams[1:3]] == [48000, 48000]
     assert streams[3].codec == "mov_text"
-    assert commands.dropped_streams(source) == ("stream 4 (attachment, unknown): MP4 does not hold it",)
+    assert dropped_streams(source) == ("stream 4 (attachment, unknown): MP4 does not hold it",)
 
 
 def test_picture_subtitles_and_cover_art_are_dropped_with_a_reason(plain: Probe) -> None:
@@ -69,9 +70,9 @@ def test_picture_subtitles_and_cover_art_are_dropped_with_a_reason(plain: Probe)
         Stream(5, "data", "bin_data"),
     )
     source = dataclasses.replace(plain, streams=plain.streams + extra)
-    reasons = commands.dropped_streams(source)
+    reasons = dropped_streams(source)
     assert [reason.split(":")[0].split()[1] for reason in reasons] == ["2", "3", "4", "5"]
-    assert len(commands.kept_audio(source)) == 1
+    assert len(kept_audio(source)) == 1
 
 
 def test_libx264_gets_a_crf_and_a_cap(ffmpeg: Path, plain: Probe, tmp_path: Path, x264: Encoder) -> None:
@@ -85,9 +86,7 @@ def test_libx264_gets_a_crf_and_a_cap(ffmpeg: Path, plain: Probe, tmp_path: Path
     ("preset", "mapped"), [("ultrafast", "p1"), ("medium", "p5"), ("veryslow", "p7"), ("p4", "p4")]
 )
 def test_nvenc_never_gets_a_crf(ffmpeg: Path, plain: Probe, tmp_path: Path, preset: str, mapped: str) -> None:
-    command = commands.reencode(
-        ffmpeg, plain, tmp_path / "o.mp4", encoder=NVENC, preset=preset, crf=23, max_bitrate_kbps=2000
-    )
+    command = reencode(ffmpeg, plain, tmp_path / "o.mp4", encoder=NVENC, preset=preset, crf=23, max_bitrate_kbps=2000)
     assert "-crf" not in command
     assert _value(command, "-preset") == mapped
     assert (_value(command, "-cq"), _value(command, "-tune"), _value(command, "-rc-lookahead")) == ("23", "hq", "20")
@@ -109,7 +108,7 @@ def test_strange_names_work_on_both_sides(
     source.symlink_to(plain.path)
     run(_reencode(ffmpeg, dataclasses.replace(plain, path=source), output, x264), duration_s=1)
     image = output.with_suffix(".jpg")
-    run(commands.thumbnail(ffmpeg, dataclasses.replace(plain, path=source), image, at_s=0.2, width=80), duration_s=None)
+    run(thumbnail(ffmpeg, dataclasses.replace(plain, path=source), image, at_s=0.2, width=80), duration_s=None)
     assert sorted(output.parent.iterdir()) == sorted([output, image])
 
 
@@ -162,14 +161,14 @@ def test_a_concat_list_quotes_what_it_can(ffmpeg: Path, clips: Clips, tmp_path: 
     for path in paths:
         path.symlink_to(clips.plain)
     list_file = tmp_path / "list.txt"
-    list_file.write_text(commands.concat_list(paths))
-    run(commands.concat_copy(ffmpeg, list_file, tmp_path / "joined.mp4"), duration_s=None)
+    list_file.write_text(concat_list(paths))
+    run(concat_copy(ffmpeg, list_file, tmp_path / "joined.mp4"), duration_s=None)
     assert len(_times(tmp_path / "joined.mp4")) == 25 * len(paths)
 
 
 def test_a_concat_list_refuses_a_line_break(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line break"):
-        commands.concat_list([tmp_path / "a\nb.mp4"])
+        concat_list([tmp_path / "a\nb.mp4"])
 
 
 def test_a_short_file_a_lost_track_and_a_text_are_rejected(

@@ -134,7 +134,7 @@ PHASES = {
     "before it encodes": (reencode, "_run"),
     "while it verifies": (reencode.verify, "verify_rendition"),
     "while it publishes": (outputs.files, "flush"),
-    "when it has published": (reencode, "add_partitions"),
+    "when it has published": (reencode, "record_output"),
 }
 
 

@@ -1,0 +1,78 @@
+"""What params are made of: the types of their fields, with limits, and the two models that all others extend."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+_MAX_PATH_BYTES = 4096
+_MAX_NAME_BYTES = 255
+
+
+def _below_the_library(path: str) -> str:
+    """A path relative to the library root, written in the one way that `videos.path` and unique keys know.
+
+    Whether symlinks lead out of the root is checked where files are touched.
+    """
+    if "\0" in path:
+        raise ValueError("must not contain a NUL character")
+    if path.startswith("/"):
+        raise ValueError("must be relative to the library root, not absolute")
+    parts = path.split("/")
+    if ".." in parts:
+        raise ValueError("must stay inside the library root ('..' is not allowed)")
+    if not path.strip("/. "):
+        raise ValueError("must name something below the library root")
+    try:
+        encoded = [part.encode() for part in parts]
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid UTF-8") from error
+    if max(map(len, encoded)) > _MAX_NAME_BYTES or len(path.encode()) > _MAX_PATH_BYTES:
+        raise ValueError(f"is too long (a name may have {_MAX_NAME_BYTES} bytes, a path {_MAX_PATH_BYTES})")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _video_file(path: str) -> str:
+    if not path.lower().endswith(".mp4"):
+        raise ValueError("must end in .mp4")
+    return path
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+LibraryPath = Annotated[str, Field(min_length=1), AfterValidator(_below_the_library)]
+Mp4Path = Annotated[LibraryPath, AfterValidator(_video_file)]
+DirectoryType = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+Int = Annotated[int, BeforeValidator(_no_boolean)]
+Crf = Annotated[Int, Field(ge=0, le=51, description="Constant rate factor: 0 is lossless, 51 the worst.")]
+Kbps = Annotated[Int, Field(ge=100, le=200_000)]
+Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class Params(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, validate_by_alias=True, extra="forbid", frozen=True
+    )
+
+    def unique_key(self) -> str | None:
+        """What at most one live job may do at a time; None: any number may."""
+        return None
+
+    def video_ids(self) -> tuple[UUID, ...]:
+        """The videos that this job is about, as far as the params name them."""
+        return ()
+
+
+class OneVideo(Params):
+    """A job about one video that is known by its id."""
+
+    video_id: UUID
+
+    def video_ids(self) -> tuple[UUID, ...]:
+        return (self.video_id,)

@@ -1,0 +1,41 @@
+"""Params of the jobs that make something of one video."""
+
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from jobqueue_bridge.params.fields import Crf, Int, Kbps, LibraryPath, Mp4Path, OneVideo, Params, Preset, Seconds
+
+
+class ThumbnailGenerate(OneVideo):
+    """Take one frame of a video as a JPEG."""
+
+    timestamp: Seconds | None = Field(default=None, description="Seconds into the video; default: 25 % of it.")
+    width: Int = Field(default=640, ge=16, le=7680, description="Pixels; the height follows.")
+
+    def unique_key(self) -> str | None:
+        return f"thumbnail_generate:{self.video_id}"
+
+
+class ReencodeStreaming(Params):
+    """Convert a video to H.264 and AAC in a fast-start MP4. The source is never touched."""
+
+    video_id: UUID | None = None
+    input_path: LibraryPath | None = Field(default=None, description="Instead of videoId, or the same video's path.")
+    output_path: Mp4Path | None = Field(default=None, description="Default: playback/, named after the source.")
+    target_bitrate: Kbps = Field(default=2000, description="Upper bound of the video bit rate, kbit/s.")
+    preset: Preset = "medium"
+    crf: Crf = 23
+
+    @model_validator(mode="after")
+    def _names_a_source(self) -> "ReencodeStreaming":
+        if self.video_id is None and self.input_path is None:
+            raise ValueError("videoId or inputPath is required")
+        return self
+
+    def unique_key(self) -> str | None:
+        source = self.video_id or self.input_path
+        return f"reencode_streaming:{source}:{self.output_path or ''}"
+
+    def video_ids(self) -> tuple[UUID, ...]:
+        return (self.video_id,) if self.video_id else ()
