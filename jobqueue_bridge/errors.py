@@ -56,6 +56,26 @@ class AmbiguousVideo(QueueError):
         super().__init__(f"{prefix!r} fits several videos: give more characters")
 
 
+class ChangeNotFound(QueueError):
+    def __init__(self, reference: str | UUID) -> None:
+        self.reference = str(reference)
+        super().__init__(f"No change {reference}")
+
+
+class AmbiguousChange(QueueError):
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        super().__init__(f"{prefix!r} fits several changes: give more characters")
+
+
+class ChangeUnderWay(QueueError):
+    """Somebody else is changing this file, or has just done so."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"Another change of {path} is under way or was just settled: try again later")
+
+
 class MoveForbidden(QueueError):
     def __init__(self, job_id: UUID, current: JobStatus, wanted: JobStatus) -> None:
         self.job_id, self.current, self.wanted = job_id, current, wanted

@@ -104,6 +104,13 @@ def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> Non
     )
 
 
+def hold(connection: sa.Connection, lease: Lease) -> None:
+    """Nobody takes the job from this attempt before the transaction ends. Raises LeaseLost."""
+    held = sa.select(jobs.c.id).where(*_holds(lease)).with_for_update(read=True)
+    if connection.execute(held).one_or_none() is None:
+        raise _lost(connection, lease)
+
+
 def announce_output(connection: sa.Connection, lease: Lease, path: str, size_bytes: int, **facts: Any) -> None:
     """Name the file about to be published, so that a later attempt knows it for this job's own. Raises LeaseLost."""
     _change(connection, lease, result={**facts, "publishing": path, "sizeBytes": size_bytes})

@@ -149,6 +149,30 @@ def update(connection: sa.Connection, video_id: UUID, **values: Any) -> None:
     connection.execute(sa.update(videos).where(videos.c.id == video_id).values(**values, updated_at=sa.func.now()))
 
 
+# What a change of the file changes on its row, and what its undoing brings back.
+_OF_THE_FILE = (
+    "size_bytes", "sha256", "duration_seconds", "width", "height", "orientation", "quality", "fps", "video_codec",
+    "audio_codec", "has_audio", "bitrate_kbps", "is_valid", "invalid_reason", "phash", "fingerprint",
+    "directory_type", "reencode_job_id",
+)  # fmt: skip
+
+
+def columns_of(connection: sa.Connection, video_id: UUID) -> dict[str, Any]:
+    """What a row says about its file. Raises VideoNotFound."""
+    columns = [videos.c[name] for name in _OF_THE_FILE]
+    row = connection.execute(sa.select(*columns).where(videos.c.id == video_id)).one_or_none()
+    if row is None:
+        raise VideoNotFound(video_id)
+    return dict(row._mapping)
+
+
+def relocate(connection: sa.Connection, video_id: UUID, path: str, columns: Mapping[str, Any]) -> None:
+    """The row follows its file to this path. A row that has the path already is of a file that is not there any more,
+    or of a scan that met this very file on its way: it goes."""
+    connection.execute(sa.delete(videos).where(videos.c.path == path, videos.c.id != video_id))
+    update(connection, video_id, path=path, **columns)
+
+
 def matching(
     connection: sa.Connection,
     *,

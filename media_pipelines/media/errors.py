@@ -177,6 +177,40 @@ class TargetExists(MediaError):
         return f"{_shown(self.path)} exists already and is not overwritten"
 
 
+class SourceChanged(MediaError):
+    """Somebody wrote to the file while it was worked on: what was made of it may be made of half of it."""
+
+    kind: Kind = "transient"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} has changed since the work began; it was left as it is"
+
+
+class CopyDiffers(MediaError):
+    kind: Kind = "transient"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)}: its copy reads back differently; the copy was discarded"
+
+
+class CannotUndo(MediaError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The change of {_shown(self.path)} cannot be undone: {self.reason}"
+
+
 class DiskFull(MediaError):
     kind: Kind = "transient"
 

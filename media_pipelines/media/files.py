@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from media_pipelines.media import errors
@@ -20,6 +21,7 @@ VIDEO_EXTENSIONS = frozenset(
 )
 _JUNK_FOLDERS = {"@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "lost+found", "System Volume Information"}
 _NAME_MAX_BYTES = 255
+_PIECE_BYTES = 4 * 1024 * 1024
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.EACCES}
@@ -206,6 +208,56 @@ def _reserve_and_replace(partial: Path, target: Path) -> None:
     except FileExistsError as error:
         raise errors.TargetExists(target) from error
     partial.replace(target)
+
+
+def copy(source: Path, target: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    """Copy content, mode and times to a new name, and return once the disk has them. Returns the SHA-256 of what was
+    read; `on_bytes` hears of every piece."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while piece := reading.read(_PIECE_BYTES):
+            digest.update(piece)
+            writing.write(piece)
+            if on_bytes:
+                on_bytes(len(piece))
+    shutil.copystat(source, target)
+    flush(target)
+    return digest.hexdigest()
+
+
+def sha256(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    """Of the whole content; `on_bytes` hears of every piece."""
+    digest = hashlib.sha256()
+    with path.open("rb") as reading:
+        while piece := reading.read(_PIECE_BYTES):
+            digest.update(piece)
+            if on_bytes:
+                on_bytes(len(piece))
+    return digest.hexdigest()
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Compared byte by byte."""
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        while piece := first.read(_PIECE_BYTES):
+            if piece != second.read(_PIECE_BYTES):
+                return False
+    return True
+
+
+def with_suffix_that_fits(path: Path, suffix: str) -> Path:
+    """The name with more at its end, shortened where it would be too long."""
+    return path.with_name(_shortened(path.name, _NAME_MAX_BYTES - len(os.fsencode(suffix))) + suffix)
+
+
+def modified_at(status: os.stat_result) -> datetime:
+    """A file's time, or the nearest that a row can hold: file systems know years that calendars do not."""
+    try:
+        return datetime.fromtimestamp(status.st_mtime, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime(9999 if status.st_mtime > 0 else 1, 6, 1, tzinfo=UTC)
 
 
 def require_free_space(path: Path, needed_bytes: int) -> None:

@@ -16,7 +16,7 @@ from media_pipelines.media.errors import MediaError, UnreadableMedia
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
-from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, modified_at, row, table
+from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -127,7 +127,7 @@ def _is_unchanged(path: Path, known: Known | None) -> bool:
         status = path.stat()
     except OSError:
         return False
-    return known.size_bytes == status.st_size and known.mtime == modified_at(status)
+    return known.size_bytes == status.st_size and known.mtime == files.modified_at(status)
 
 
 def _write(

@@ -1,9 +1,7 @@
 """What several ops do with videos: find the source of a job, describe a file as a row, keep partitions in step."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,6 +11,7 @@ import dagster as dg
 from jobqueue_bridge import videos
 from jobqueue_bridge.errors import VideoNotFound
 from jobqueue_bridge.videos import Video
+from media_pipelines.media import files
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.probe import Probe
 from media_pipelines.resources.queue import Queue
@@ -66,18 +65,10 @@ def row(relative: str, path: Path, verdict: Probe | MediaError) -> dict[str, Any
         "filename": path.name,
         "title": path.stem,
         "directory_type": directory_type(relative),
-        "mtime": modified_at(status),
+        "mtime": files.modified_at(status),
         **known,
         "size_bytes": status.st_size,
     }
-
-
-def modified_at(status: os.stat_result) -> datetime:
-    """A file's time, or the nearest that a row can hold: file systems know years that calendars do not."""
-    try:
-        return datetime.fromtimestamp(status.st_mtime, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime(9999 if status.st_mtime > 0 else 1, 6, 1, tzinfo=UTC)
 
 
 def broken(error: MediaError) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Attempt:
         self._thread.start()
 
     @property
+    def lease(self) -> Lease:
+        """What fences this attempt's writes."""
+        return self._lease
+
+    @property
     def over(self) -> bool:
         return self._ended.is_set()
 

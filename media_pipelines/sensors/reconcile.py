@@ -6,7 +6,7 @@ The row is put right first, then the run: a slot is never free in Dagster while 
 import json
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +17,14 @@ import dagster as dg
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobNotFound
 from jobqueue_bridge.queue import StaleJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
+from media_pipelines.journal import Journal
 from media_pipelines.media import files
 from media_pipelines.media.errors import PathOutsideLibrary
 from media_pipelines.ops.outputs import owner
@@ -51,6 +52,7 @@ def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         *_running_jobs(settings, runs, suspects, silent),
         *_queued_jobs(settings, runs, context.instance),
         *_orphaned_runs(settings, runs, context.instance),
+        *Journal(engine_for(settings), settings.media_library_path).recover_abandoned(),
     ]
     with engine_for(settings).begin() as connection:
         queue.tidy_after_outside_moves(connection)
@@ -129,18 +131,21 @@ def _rescue(job: StaleJob, reason: str, settings: Settings) -> Iterator[str]:
         run_process.kill_group(pid)
     with engine_for(settings).begin() as connection:
         status = lease.rescue(connection, job, reason)
-        params = queue.get(connection, job.id).params if status is not None else {}
-    if status is None:
-        return
-    _remove_left_behind(job, params, settings)
+        if status is None:
+            return
+        rescued = queue.get(connection, job.id)
+        video = videos.paths(connection, [rescued.video_id]) if rescued.video_id else {}
+    _remove_left_behind(job, rescued.params, list(video.values()), settings)
     yield f"job {job.id}: {reason}; it is {status} now"
 
 
-def _remove_left_behind(job: StaleJob, params: Any, settings: Settings) -> None:
-    """The dead attempt's unfinished files. The job may be cancelled before another attempt could do it."""
+def _remove_left_behind(job: StaleJob, params: Any, sources: Sequence[str], settings: Settings) -> None:
+    """The dead attempt's unfinished files, where outputs go and beside its source. The job may be cancelled before
+    another attempt could do it. First the journal: a partial that is named there is a matter of its own."""
+    _ = list(Journal(engine_for(settings), settings.media_library_path).recover_abandoned(job.id))
     mark = owner(job.id, job.attempt)
     shutil.rmtree(settings.temp_dir / mark, ignore_errors=True)
-    folders = {"playback", "compilations", "thumbnails"}
+    folders = {"playback", "compilations", "thumbnails", *(path.rpartition("/")[0] or "." for path in sources)}
     asked_for = params.get("outputPath") if isinstance(params, dict) else None
     if isinstance(asked_for, str):
         folders.add(asked_for.rpartition("/")[0] or ".")

@@ -27,7 +27,8 @@ CREATE TABLE file_changes (
     target text NOT NULL,
     backup text,
     partial text,
-    state text NOT NULL DEFAULT 'intended' CHECK (state IN ('intended', 'done', 'rolled_back', 'undone')),
+    state text NOT NULL DEFAULT 'intended'
+        CHECK (state IN ('intended', 'done', 'rolled_back', 'undoing', 'undone')),
     facts jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
@@ -49,7 +50,8 @@ CREATE TABLE transcode_outcomes (
 _INDEXES = [
     "CREATE INDEX videos_fingerprint ON videos (fingerprint) WHERE fingerprint IS NOT NULL",
     "CREATE INDEX videos_sha256 ON videos (sha256) WHERE sha256 IS NOT NULL",
-    "CREATE INDEX file_changes_unfinished ON file_changes (created_at) WHERE state = 'intended'",
+    # at most one at a time for a file, and what a crash left is found without reading the history
+    "CREATE UNIQUE INDEX file_changes_unfinished ON file_changes (path) WHERE state = 'intended' OR state = 'undoing'",
     "CREATE INDEX file_changes_video ON file_changes (video_id, created_at)",
     "CREATE INDEX file_changes_job ON file_changes (job_id)",
 ]

@@ -1,0 +1,362 @@
+"""A change of an original, with the process killed at every step: afterwards one whole file is where the row says."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge import file_changes, videos
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.errors import ChangeUnderWay, LeaseLost
+from jobqueue_bridge.file_changes import ChangeState, FileChange
+from jobqueue_bridge.lease import Lease
+from jobqueue_bridge.settings import Settings
+from media_pipelines.journal import Journal
+from media_pipelines.media import errors, replace
+
+OLD, NEW = b"the original, which nobody has twice" * 1000, b"made of it" * 500
+SAME_NAME = ("intended", "backed up", "replaced", "flushed", "recorded", "done")
+OTHER_NAME = ("intended", "backed up", "published", "old name removed", "flushed", "recorded", "done")
+REPLACING = [
+    *(("a.mp4", step) for step in SAME_NAME),
+    *(("a.mkv", step) for step in OTHER_NAME),
+]
+
+
+@dataclass
+class Stage:
+    """A video of the library, a job that holds it, and a verified partial beside it."""
+
+    settings: Settings
+    root: Path
+    lease: Lease
+    video: UUID
+    path: Path
+
+    def journal(self, after_step: Callable[[str], None] = lambda step: None) -> Journal:
+        return Journal(engine_for(self.settings), self.root, after_step)
+
+    def replace(self, name: str = "a.mp4", *, keep: bool = True, after_step: Any = lambda step: None) -> FileChange:
+        partial = self.path.with_name("a.mark.partial.mp4")
+        if not partial.exists():
+            partial.write_bytes(NEW)
+        return self.journal(after_step).replace(
+            self.lease,
+            self.video,
+            path=self.path,
+            target=self.path.with_name(name),
+            partial=partial,
+            expected=replace.seen(self.path),
+            keep_original=keep,
+            mark="mark",
+            columns={"video_codec": "hevc", "sha256": None, "reencode_job_id": self.lease.job_id},
+        )
+
+    def in_a_process_that_dies_at(self, step: str, act: Callable[[Callable[[str], None]], Any]) -> None:
+        def die(taken: str) -> None:
+            if taken == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        child = multiprocessing.get_context("fork").Process(target=act, args=(die,))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL, f"it never came to {step!r}"
+
+    def lose_the_job(self) -> None:
+        with engine_for(self.settings).begin() as connection:
+            connection.execute(sa.text("UPDATE jobs SET status = 'pending'"))
+
+    def row(self) -> Any:
+        with engine_for(self.settings).begin() as connection:
+            return connection.execute(sa.text("SELECT * FROM videos WHERE id = :id"), {"id": self.video}).one()
+
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted(self.path.parent.iterdir())}
+
+    def changes(self) -> list[tuple[str, str]]:
+        with engine_for(self.settings).begin() as connection:
+            return [tuple(row) for row in connection.execute(sa.text("SELECT state, path FROM file_changes"))]
+
+
+@pytest.fixture
+def stage(settings: Settings, library: Path, add_job: Any, add_video: Any) -> Stage:
+    path = library / "library/videos/a.mp4"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(OLD)
+    token = uuid4()
+    job = add_job("scan", {}, status="running", attempt=1, lease_token=token)
+    video = add_video("library/videos/a.mp4", video_codec="mpeg4", sha256="of the original", size_bytes=len(OLD))
+    return Stage(settings, library, Lease(job, 1, token), video, path)
+
+
+def assert_whole(stage: Stage, name: str) -> None:
+    """Either the old file or the new one, whole, where the row says; nothing unfinished beside it."""
+    there, row = stage.files(), stage.row()
+    if row.video_codec == "hevc":
+        assert (row.path, row.filename) == (f"library/videos/{name}", name)
+        assert there == {name: NEW, "a.mp4.original": OLD}
+        assert (row.size_bytes, row.sha256) == (len(NEW), None)
+    else:
+        assert row.path == "library/videos/a.mp4"
+        assert there == {"a.mp4": OLD}
+        assert (row.size_bytes, row.sha256) == (len(OLD), "of the original")
+
+
+def test_a_replacement_takes_the_place_and_the_original_is_kept(stage: Stage) -> None:
+    stage.path.chmod(0o640)
+    change = stage.replace()
+    assert (change.state, change.backup) == (ChangeState.DONE, "library/videos/a.mp4.original")
+    assert_whole(stage, "a.mp4")
+    assert stage.row().reencode_job_id == stage.lease.job_id
+    assert stage.path.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_original_that_is_not_to_be_kept_is_gone(stage: Stage) -> None:
+    assert stage.replace(keep=False).backup is None
+    assert stage.files() == {"a.mp4": NEW}
+
+
+def test_another_extension_leaves_nothing_under_the_old_name(stage: Stage) -> None:
+    stage.replace("a.mkv")
+    assert_whole(stage, "a.mkv")
+
+
+@pytest.mark.parametrize(("name", "step"), REPLACING)
+def test_killed_at_any_step_the_old_or_the_new_file_is_whole_and_recovery_settles_it(
+    stage: Stage, name: str, step: str
+) -> None:
+    stage.in_a_process_that_dies_at(step, lambda die: stage.replace(name, after_step=die))
+    at_path = [content for path, content in stage.files().items() if path in ("a.mp4", name)]
+    assert set(at_path) <= {OLD, NEW}
+    assert at_path, "a whole file is at the path before any recovery, too"
+    assert list(stage.journal().recover_abandoned()) == [], "the job is still held"
+    stage.lose_the_job()
+    notes = list(stage.journal().recover_abandoned())
+    assert len(notes) == (step != "done")
+    assert_whole(stage, name)
+    assert list(stage.journal().recover_abandoned()) == []
+    assert_whole(stage, name)
+
+
+@pytest.mark.parametrize(
+    ("left_at", "kill"),
+    [
+        ("backed up", "rolled back"),
+        ("published", "old name removed"),
+        ("published", "flushed"),
+        ("published", "recorded"),
+    ],
+)
+def test_a_recovery_that_is_killed_is_taken_up_by_the_next(stage: Stage, left_at: str, kill: str) -> None:
+    stage.in_a_process_that_dies_at(left_at, lambda die: stage.replace("a.mkv", after_step=die))
+    stage.lose_the_job()
+    stage.in_a_process_that_dies_at(kill, lambda die: list(stage.journal(die).recover_abandoned()))
+    assert len(list(stage.journal().recover_abandoned())) == 1
+    assert_whole(stage, "a.mkv")
+
+
+def test_whoever_reads_the_path_meanwhile_sees_a_whole_file(stage: Stage) -> None:
+    read: set[bytes] = set()
+    over = threading.Event()
+
+    def read_on() -> None:
+        while not over.is_set():
+            read.add(stage.path.read_bytes())
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    for _ in range(20):
+        stage.replace()
+        stage.journal().undo(latest(stage))
+    over.set()
+    reader.join()
+    assert read <= {OLD, NEW}
+    assert stage.files() == {"a.mp4": OLD}
+
+
+def latest(stage: Stage) -> FileChange:
+    with engine_for(stage.settings).begin() as connection:
+        found = file_changes.latest_done(connection, stage.video)
+    assert found is not None
+    return found
+
+
+def test_a_source_that_has_changed_is_left_alone(stage: Stage) -> None:
+    def write(step: str) -> None:
+        if step == "backed up":
+            stage.path.write_bytes(b"somebody writes to it")
+
+    with pytest.raises(errors.SourceChanged) as caught:
+        stage.replace(after_step=write)
+    assert caught.value.kind == "transient"
+    assert stage.files() == {"a.mp4": b"somebody writes to it"}
+    assert stage.changes() == [("rolled_back", "library/videos/a.mp4")]
+
+
+def test_what_was_kept_stays_where_somebody_has_put_another_file(stage: Stage) -> None:
+    def put(step: str) -> None:
+        if step == "backed up":
+            stage.path.unlink()
+            stage.path.write_bytes(b"another film")
+
+    with pytest.raises(errors.SourceChanged):
+        stage.replace(after_step=put)
+    assert stage.files() == {"a.mp4": b"another film", "a.mp4.original": OLD}
+
+
+def test_a_job_that_was_taken_away_changes_nothing(stage: Stage) -> None:
+    def take_away(step: str) -> None:
+        if step == "backed up":
+            stage.lose_the_job()
+
+    with pytest.raises(LeaseLost):
+        stage.replace(after_step=take_away)
+    assert_whole(stage, "a.mp4")
+    with pytest.raises(LeaseLost):
+        stage.replace()
+    assert len(stage.changes()) == 1, "nothing is even intended without the lease"
+
+
+def test_a_name_that_is_taken_is_never_overwritten(stage: Stage) -> None:
+    other = stage.path.with_name("a.mkv")
+    other.write_bytes(b"another film")
+    with pytest.raises(errors.TargetExists):
+        stage.replace("a.mkv")
+    other.unlink()
+
+    def take(step: str) -> None:
+        if step == "backed up":
+            other.write_bytes(b"another film")
+
+    with pytest.raises(errors.TargetExists):
+        stage.replace("a.mkv", after_step=take)
+    assert stage.files() == {"a.mkv": b"another film", "a.mp4": OLD}
+
+
+def test_backups_that_exist_are_never_overwritten(stage: Stage) -> None:
+    stage.path.with_name("a.mp4.original").write_bytes(b"of last year")
+
+    def take(step: str) -> None:
+        if step == "intended":
+            stage.path.with_name("a.mp4.original.2").write_bytes(b"of a second ago")
+
+    assert stage.replace(after_step=take).backup == "library/videos/a.mp4.original.3"
+    assert stage.files() == {
+        "a.mp4": NEW,
+        "a.mp4.original": b"of last year",
+        "a.mp4.original.2": b"of a second ago",
+        "a.mp4.original.3": OLD,
+    }
+
+
+def test_two_changes_of_one_file_never_mix(stage: Stage) -> None:
+    def again(step: str) -> None:
+        if step == "backed up":
+            with pytest.raises(ChangeUnderWay):
+                stage.replace()
+
+    stage.replace(after_step=again)
+    assert_whole(stage, "a.mp4")
+
+
+def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.parametrize("step", [*SAME_NAME, "none"])
+def test_without_hard_links_the_original_is_kept_as_a_copy(
+    stage: Stage, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_links(monkeypatch)
+    if step == "none":
+        stage.replace()
+    else:
+        stage.in_a_process_that_dies_at(step, lambda die: stage.replace(after_step=die))
+        stage.lose_the_job()
+        list(stage.journal().recover_abandoned())
+    assert_whole(stage, "a.mp4")
+
+
+def test_a_library_that_is_not_mounted_is_not_judged(stage: Stage, tmp_path: Path) -> None:
+    stage.in_a_process_that_dies_at("replaced", lambda die: stage.replace(after_step=die))
+    stage.lose_the_job()
+    away = stage.root.rename(tmp_path / "unmounted")
+    stage.root.mkdir()
+    assert list(stage.journal().recover_abandoned()) == []
+    stage.root.rmdir()
+    away.rename(stage.root)
+    assert len(list(stage.journal().recover_abandoned())) == 1
+    assert_whole(stage, "a.mp4")
+
+
+def test_the_last_copy_is_never_removed(stage: Stage) -> None:
+    """Somebody deleted the original while nobody was looking: what was made of it takes its place."""
+    stage.in_a_process_that_dies_at("intended", lambda die: stage.replace(keep=False, after_step=die))
+    stage.path.unlink()
+    stage.lose_the_job()
+    list(stage.journal().recover_abandoned())
+    assert stage.files() == {"a.mp4": NEW}
+
+
+def test_a_name_of_255_bytes_gets_a_shorter_backup(stage: Stage, connection: sa.Connection) -> None:
+    name = "x" * 251 + ".mp4"
+    stage.path = stage.path.rename(stage.path.with_name(name))
+    videos.update(connection, stage.video, path=f"library/videos/{name}")
+    change = stage.replace(name)
+    assert change.backup is not None
+    assert (stage.root / change.backup).read_bytes() == OLD
+    stage.journal().undo(change)
+    assert stage.files() == {name: OLD}
+
+
+# Undoing
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_undo_brings_the_original_and_its_row_back(stage: Stage, name: str) -> None:
+    change = stage.replace(name)
+    undone = stage.journal().undo(change)
+    assert undone.state is ChangeState.UNDONE
+    assert_whole(stage, "a.mp4")
+    with pytest.raises(errors.CannotUndo, match="it is undone"):
+        stage.journal().undo(undone)
+
+
+@pytest.mark.parametrize("step", ["undoing", "put back", "recorded"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_an_undo_that_is_killed_is_finished(stage: Stage, name: str, step: str) -> None:
+    change = stage.replace(name)
+    stage.in_a_process_that_dies_at(step, lambda die: stage.journal(die).undo(change))
+    assert set(stage.files().values()) <= {OLD, NEW}
+    assert len(list(stage.journal().recover_abandoned())) == 1
+    assert_whole(stage, "a.mp4")
+    assert list(stage.journal().recover_abandoned()) == []
+
+
+def test_undo_refuses_where_something_would_be_lost(stage: Stage) -> None:
+    change = stage.replace()
+    stage.path.write_bytes(b"edited by hand since")
+    with pytest.raises(errors.CannotUndo, match="not the file that was made"):
+        stage.journal().undo(change)
+    assert stage.files() == {"a.mp4": b"edited by hand since", "a.mp4.original": OLD}
+    assert stage.changes() == [("done", "library/videos/a.mp4")], "it may be undone later"
+    stage.path.with_name("a.mp4.original").unlink()
+    with pytest.raises(errors.CannotUndo, match="is gone"):
+        stage.journal().undo(change)
+
+
+def test_undo_needs_the_original(stage: Stage) -> None:
+    change = stage.replace(keep=False)
+    with pytest.raises(errors.CannotUndo, match="not kept"):
+        stage.journal().undo(change)
