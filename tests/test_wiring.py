@@ -75,6 +75,14 @@ def test_every_parameter_has_a_camel_case_name_and_unknown_ones_are_refused(kind
     assert all(field.alias and "_" not in field.alias for field in model.model_fields.values())
 
 
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_every_parameter_says_what_it_means(kind: JobType) -> None:
+    """Forms and `GET /jobs/types` show it."""
+    model = params.MODELS[kind]
+    assert model.__doc__
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
 # What the Dagster UI shows
 
 

@@ -37,6 +37,12 @@ def queue_statistics(database: Database, settings: CurrentSettings) -> wire.Stat
         return wire.Stats.of(queue.stats(connection), settings)
 
 
+@router.get("/types")
+def list_job_types() -> list[wire.JobTypeDetails]:
+    """What can be asked for: each type's needs, and its params as a JSON Schema, with defaults and limits."""
+    return wire.job_types()
+
+
 @router.post("", status_code=201, responses=documented(409))
 def create_job(database: Database, settings: CurrentSettings, asked: wire.CreateJob, response: Response) -> wire.Job:
     """409 with `jobId` where a live job does exactly this already."""

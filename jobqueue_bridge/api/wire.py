@@ -1,5 +1,6 @@
 """What goes over the wire: camelCase names, instants in UTC with a Z. The specification's names and shapes are kept."""
 
+import inspect
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,6 +13,7 @@ from jobqueue_bridge import params, queue, videos
 from jobqueue_bridge.params.fields import Crf, Kbps, Mp4Path, Preset
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import (
+    NEEDS,
     PRIORITY_DEFAULT,
     PRIORITY_HIGHEST,
     PRIORITY_LOWEST,
@@ -244,6 +246,28 @@ class Stats(Wire):
             average_processing_time=round(found.average_processing_s, 1),
             jobs_by_type=found.by_type,
         )
+
+
+class JobTypeDetails(Wire):
+    type: JobType
+    description: str
+    resource_category: ResourceCategory
+    vram_required: int = Field(description="MB.", examples=[4000])
+    params: dict[str, Any] = Field(description="JSON Schema (draft 2020-12) of the params.")
+
+
+def job_types() -> list[JobTypeDetails]:
+    """Those that can be run, by name."""
+    return [
+        JobTypeDetails(
+            type=kind,
+            description=inspect.getdoc(model) or "",
+            resource_category=NEEDS[kind].category,
+            vram_required=NEEDS[kind].vram_mb,
+            params=model.model_json_schema(by_alias=True),
+        )
+        for kind, model in sorted(params.MODELS.items())
+    ]
 
 
 class Video(Wire):

@@ -1,10 +1,8 @@
 """Params of the jobs that make one video of several."""
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
-from jobqueue_bridge.params.fields import Int, Mp4Path, Params, Seconds
+from jobqueue_bridge.params.fields import Int, Mp4Path, Orientation, Params, Seconds
 
 
 class CompileRandom(Params):
@@ -13,7 +11,7 @@ class CompileRandom(Params):
     count: Int = Field(default=10, ge=1, le=1000, description="How many videos; fewer if fewer fit.")
     min_duration: Seconds | None = Field(default=None, description="Seconds that a source must last at least.")
     max_duration: Seconds | None = Field(default=None, description="Seconds that a source may last at most.")
-    orientation: Literal["landscape", "portrait", "square"] | None = None
+    orientation: Orientation | None = Field(default=None, description="Only videos that are shown so.")
     output_path: Mp4Path | None = Field(default=None, description="Default: compilations/random-<job>.mp4.")
     seed: Int | None = Field(
         default=None,

@@ -48,7 +48,12 @@ def _no_boolean(value: Any) -> Any:
 LibraryPath = Annotated[str, Field(min_length=1), AfterValidator(_below_the_library)]
 Mp4Path = Annotated[LibraryPath, AfterValidator(_video_file)]
 DirectoryType = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+Preset = Annotated[
+    Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"],
+    Field(description="How long the encoder looks for savings, in x264's words."),
+]
+Orientation = Literal["landscape", "portrait", "square"]
+VideoId = Annotated[UUID, Field(description="The video's id in the library.")]
 Int = Annotated[int, BeforeValidator(_no_boolean)]
 Crf = Annotated[Int, Field(ge=0, le=51, description="Constant rate factor: 0 is lossless, 51 the worst.")]
 Kbps = Annotated[Int, Field(ge=100, le=200_000)]
@@ -72,7 +77,7 @@ class Params(BaseModel):
 class OneVideo(Params):
     """A job about one video that is known by its id."""
 
-    video_id: UUID
+    video_id: VideoId
 
     def video_ids(self) -> tuple[UUID, ...]:
         return (self.video_id,)

@@ -33,6 +33,28 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return document
 
 
+# What can be asked for
+
+
+def test_every_type_that_can_be_run_is_listed_with_a_schema_of_its_params(api: httpx.Client) -> None:
+    listed = {entry["type"]: entry for entry in api.get(f"{JOBS}/types").raise_for_status().json()}
+    assert set(listed) == set(MODELS)
+    for kind, model in MODELS.items():
+        entry = listed[kind]
+        assert entry["description"]
+        assert (entry["resourceCategory"], entry["vramRequired"]) == (NEEDS[kind].category, NEEDS[kind].vram_mb)
+        assert set(entry["params"]["properties"]) == {field.alias for field in model.model_fields.values()}
+        assert entry["params"]["additionalProperties"] is False
+
+
+def test_a_schema_tells_defaults_limits_and_meaning(api: httpx.Client) -> None:
+    listed = {entry["type"]: entry["params"] for entry in api.get(f"{JOBS}/types").raise_for_status().json()}
+    width = listed["thumbnail_generate"]["properties"]["width"]
+    assert (width["default"], width["minimum"], width["maximum"]) == (640, 16, 7680)
+    assert listed["thumbnail_generate"]["required"] == ["videoId"]
+    assert "0 is lossless" in listed["reencode_streaming"]["properties"]["crf"]["description"]
+
+
 # Creating
 
 
