@@ -9,8 +9,9 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines.demo.course import View
 from media_pipelines.media import compile as compiling
-from media_pipelines.media import verify
+from media_pipelines.media import streaming, verify
 from media_pipelines.media.errors import MediaError
+from media_pipelines.media.plan import Crf
 from media_pipelines.media.probe import Prober
 
 
@@ -44,7 +45,9 @@ class Proof:
     def rendition(self, job: Job, prober: Prober) -> None:
         """It opens, decodes to its end, lasts as long as its source and has its streams."""
         assert job.video_id is not None
-        verify.verify_rendition(prober, prober.probe(self._file(self._paths.get(job.video_id))), self._output(job))
+        source = prober.probe(self._file(self._paths.get(job.video_id)))
+        plan = streaming.rendition(source, quality=Crf(23), preset="medium", max_bitrate_kbps=None)
+        verify.verify_encode(prober, source, plan, self._output(job))
 
     def compilation(self, job: Job, prober: Prober) -> None:
         """It opens, decodes to its end, and lasts as long as its sources together."""

@@ -98,6 +98,18 @@ class FfmpegMissing(MediaError):
         return f"No ffmpeg: {self.wanted}"
 
 
+class NoEncoder(MediaError):
+    """No encoder of a codec passes a test encode; `reasons` has what each said."""
+
+    def __init__(self, codec: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(codec, reasons)
+        self.codec = codec
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        return f"Nothing here encodes {self.codec}: {'; '.join(self.reasons)}"
+
+
 class FfmpegFailed(MediaError):
     """ffmpeg ended with an error. What it wrote to stderr decides the kind; unknown words mean transient."""
 

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import stat
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -42,6 +43,22 @@ _CONTAINERS = (
 _GUESSED_DURATION = {"mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu", "av1", "ivf", "aac", "mp3"}
 _QUALITIES = (4320, 2160, 1440, 1080, 720, 480, 360, 240, 144)
 _PACKETS_PER_POSITION = 500
+# Numbers of ITU-T H.273, which libav uses, by ffmpeg's names. "Unspecified" is left out on purpose.
+_PRIMARIES = {
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428",
+    11: "smpte431", 12: "smpte432", 22: "ebu3213",
+}  # fmt: skip
+_TRANSFERS = {
+    1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 11: "iec61966-2-4",
+    12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428",
+    18: "arib-std-b67",
+}  # fmt: skip
+_MATRICES = {
+    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
+    10: "bt2020c", 14: "ictcp",
+}  # fmt: skip
+_RANGES: dict[int, Literal["tv", "pc"]] = {1: "tv", 2: "pc"}
+_INTERLACED = {2, 3, 4, 5}  # AVFieldOrder
 # How much picture is decoded to prove the end: 289 frames of 1080p, 72 of 2160p.
 _PIXELS_TO_THE_END = 600_000_000
 # Their index names key frames. Elsewhere a seek may land between two, and only what follows the second decodes.
@@ -57,8 +74,9 @@ _POOL_GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream. `duration_s` is None where the container does not say; `config` is a digest of the decoder's
-    configuration (SPS and PPS for H.264), equal for streams that can be joined without re-encoding."""
+    """One stream. `duration_s` is None where the container does not say; `start_s` counts from the start of the file;
+    `config` is a digest of the decoder's configuration (SPS and PPS for H.264), equal for streams that can be joined
+    without re-encoding."""
 
     index: int
     kind: StreamKind
@@ -73,6 +91,32 @@ class Stream:
     config: str = ""
     is_default: bool = False
     is_cover: bool = False
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Color:
+    """How the numbers of a picture become light, in ffmpeg's names; None where the file does not say."""
+
+    primaries: str | None = None
+    transfer: str | None = None
+    matrix: str | None = None
+    range: Literal["tv", "pc"] | None = None
+
+
+@dataclass(frozen=True)
+class Hdr10:
+    """Static metadata of HDR10. Chromaticities in units of 0.00002, luminances in 0.0001 cd/m² (SMPTE ST 2086);
+    `max_cll` and `max_fall` in cd/m² (CTA-861.3), 0 where unknown."""
+
+    red: tuple[int, int]
+    green: tuple[int, int]
+    blue: tuple[int, int]
+    white: tuple[int, int]
+    max_luminance: int
+    min_luminance: int
+    max_cll: int = 0
+    max_fall: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +142,22 @@ class Probe:
     streams: tuple[Stream, ...]
     video_index: int
     frames_decoded: int
+    color: Color = Color()
+    hdr10: Hdr10 | None = None
+    bit_depth: int = 8
+    interlaced: bool = False
+    chapters: int = 0
+
+    @property
+    def hdr(self) -> Literal["pq", "hlg"] | None:
+        """Which curve of high dynamic range the picture is in."""
+        return {"smpte2084": "pq", "arib-std-b67": "hlg"}.get(self.color.transfer or "")  # type: ignore[return-value]
+
+    def end_s(self, stream: Stream) -> float | None:
+        """When a stream ends, counted from the start of the file. What Matroska notes as a duration is its end."""
+        if stream.duration_s is None or "matroska" in self.container:
+            return stream.duration_s
+        return max(0.0, stream.start_s) + stream.duration_s
 
     @property
     def orientation(self) -> Literal["landscape", "portrait", "square"]:
@@ -292,7 +352,8 @@ def _reason(error: Exception) -> str:
 
 
 def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_frames: int) -> Probe:
-    streams = tuple(_stream(stream) for stream in container.streams)
+    start_s = (container.start_time or 0) / 1_000_000
+    streams = tuple(_stream(stream, start_s) for stream in container.streams)
     candidates = [stream for stream in streams if stream.kind == "video" and not stream.is_cover]
     if not candidates:
         raise errors.NoVideoStream(path)
@@ -301,7 +362,8 @@ def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_f
     duration_s = _duration_s(container, streams)
     _require_whole(container, path, size_bytes)
     frames = _Frames(container, video, path)
-    rotation = frames.rotation()
+    first = frames.first()
+    rotation = _rotation(first)
     if duration_s is None and size_bytes <= _MEASURED_BYTES:
         duration_s = frames.measured_duration_s()
     frames_decoded = frames.spread(decode_frames, duration_s, chosen) if decode_frames else 0
@@ -330,6 +392,11 @@ def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_f
         streams=streams,
         video_index=chosen.index,
         frames_decoded=frames_decoded,
+        color=_color(first),
+        hdr10=_hdr10(first),
+        bit_depth=_bit_depth(context.pix_fmt),
+        interlaced=context.field_order in _INTERLACED or bool(first is not None and first.interlaced_frame),
+        chapters=len(container.chapters()),
     )
 
 
@@ -352,7 +419,60 @@ def _video_stream(container: "InputContainer", index: int) -> "VideoStream":
     return stream
 
 
-def _stream(stream: Any) -> Stream:
+def _rotation(first: Any) -> int:
+    """Clockwise degrees, from the first frame: libav gives the display matrix with frames only."""
+    return round(-first.rotation / 90) * 90 % 360 if first is not None else 0
+
+
+def _color(first: Any) -> Color:
+    """From the first frame: what the bit stream says overrules the container."""
+    if first is None:
+        return Color()
+    return Color(
+        primaries=_PRIMARIES.get(first.color_primaries),
+        transfer=_TRANSFERS.get(first.color_trc),
+        matrix=_MATRICES.get(first.colorspace),
+        range=_RANGES.get(first.color_range),
+    )
+
+
+def _hdr10(first: Any) -> Hdr10 | None:
+    from av.sidedata.sidedata import Type
+
+    if first is None:
+        return None
+    display = _side_data(first, Type.MASTERING_DISPLAY_METADATA)
+    light = _side_data(first, Type.CONTENT_LIGHT_LEVEL)
+    return _mastering(display, *(struct.unpack_from("=2I", light) if light else (0, 0))) if display else None
+
+
+def _side_data(frame: Any, kind: Any) -> bytes | None:
+    try:
+        return bytes(frame.side_data[kind])
+    except KeyError:
+        return None
+
+
+def _mastering(display: bytes, max_cll: int, max_fall: int) -> Hdr10 | None:
+    """AVMasteringDisplayMetadata: eight chromaticities and two luminances as fractions, then which of them are set."""
+    *numbers, has_primaries, has_luminance = struct.unpack_from("=22i", display)
+    values = [top / bottom if bottom else 0.0 for top, bottom in zip(numbers[::2], numbers[1::2], strict=True)]
+    if not has_primaries or not has_luminance:
+        return None
+    red, green, blue, white = (
+        (round(x * 50_000), round(y * 50_000)) for x, y in zip(values[:8:2], values[1:8:2], strict=True)
+    )
+    dark, bright = (round(value * 10_000) for value in values[8:])
+    return Hdr10(red, green, blue, white, bright, dark, max_cll, max_fall)
+
+
+def _bit_depth(pix_fmt: str | None) -> int:
+    import av
+
+    return max((part.bits for part in av.VideoFormat(pix_fmt).components), default=8) if pix_fmt else 8
+
+
+def _stream(stream: Any, file_start_s: float) -> Stream:
     """One libav stream. Typed Any: what a stream has depends on its kind, and unknown codecs have no context."""
     from av.stream import Disposition
 
@@ -368,6 +488,7 @@ def _stream(stream: Any) -> Stream:
         channel_layout=sound.layout.name if sound else None,
         sample_rate_hz=sound.sample_rate if sound else None,
         duration_s=_stream_duration_s(stream),
+        start_s=float(stream.start_time * stream.time_base) - file_start_s if stream.start_time is not None else 0.0,
         time_base=str(stream.time_base) if stream.time_base else None,
         config=_digest(getattr(context, "extradata", None)),
         is_default=bool(stream.disposition & Disposition.default),
@@ -437,10 +558,9 @@ class _Frames:
         self._video = video
         self._path = path
 
-    def rotation(self) -> int:
-        """Clockwise degrees, from the first frame: libav gives the display matrix with frames only."""
-        frame = self._first_frame()
-        return round(-frame.rotation / 90) * 90 % 360 if frame is not None else 0
+    def first(self) -> Any:
+        """The first frame that decodes, or None."""
+        return self._first_frame()
 
     def spread(self, count: int, duration_s: float | None, stream: Stream) -> int:
         if duration_s is None:

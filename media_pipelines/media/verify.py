@@ -1,53 +1,61 @@
 """Whether a result is what was asked for. `problems` decides, purely; the rest reads the file it decides about."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from media_pipelines.media import errors
-from media_pipelines.media.commands.rendition import kept_audio, kept_subtitles
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.plan import EncodePlan
+from media_pipelines.media.probe import Probe, Prober, Stream
 
 _DECODED_FRAMES = 5
-_SIZE_TOLERANCE_PX = 2
 # Sources are not held to the half second that outputs are.
 _PIECE_TOLERANCE_S = 2.0
 
 
 def problems(
-    source: Probe,
     output: Probe,
     *,
     expect_duration_s: float | None,
     expect_picture_s: float | None = None,
     expect_audio_streams: int,
     expect_subtitles: int = 0,
+    expect_attachments: int = 0,
+    expect_chapters: bool = False,
     expect_codec: str | None = None,
-    same_size: bool = True,
+    expect_size: tuple[int, int] | None = None,
 ) -> tuple[str, ...]:
     """What is wrong with `output`, in words; empty when nothing is. A duration of None is not compared.
     `expect_picture_s` is for the video stream alone: a picture that ends early under sound that goes on is wrong."""
+    picture_s = output.end_s(output.video) or output.duration_s
     found = [
         _duration_problem("it lasts", output.duration_s, expect_duration_s),
-        _duration_problem("its picture lasts", output.video.duration_s or output.duration_s, expect_picture_s),
+        _duration_problem("its picture lasts", picture_s, expect_picture_s),
         _count_problem("audio tracks", len(output.of_kind("audio")), expect_audio_streams),
         _count_problem("subtitle tracks", len(output.of_kind("subtitle")), expect_subtitles),
+        _count_problem("attachments", len(output.of_kind("attachment")), expect_attachments),
+        "its chapters are lost" if expect_chapters and not output.chapters else None,
         _codec_problem(output, expect_codec),
-        _size_problem(source, output) if same_size else None,
+        _size_problem(output, expect_size),
     ]
     return tuple(problem for problem in found if problem is not None)
 
 
-def verify_rendition(prober: Prober, source: Probe, output_path: Path) -> Probe:
-    """Read a re-encoded file back: it opens, frames decode up to its end, it lasts as long as its source, and every
-    stream that `commands.rendition.reencode` keeps is there. Raises OutputRejected."""
+def verify_encode(prober: Prober, source: Probe, plan: EncodePlan, output_path: Path) -> Probe:
+    """Read a new file back: it opens, frames decode up to its end, it lasts as long as its source, it has the planned
+    codec and size, and every stream that the plan keeps is there. Raises OutputRejected."""
     output = _read_back(prober, output_path)
+    video, kept = plan.video, _kept(source, plan)
+    fonts = sum(stream.kind == "attachment" for stream in plan.attachments)
     found = problems(
-        source,
         output,
-        expect_duration_s=_expected_duration_s(source),
-        expect_picture_s=source.video.duration_s,
-        expect_audio_streams=len(kept_audio(source)),
-        expect_subtitles=len(kept_subtitles(source)),
-        expect_codec="h264",
+        expect_duration_s=_expected_duration_s(source, kept),
+        expect_picture_s=source.end_s(source.video),
+        expect_audio_streams=len(plan.audio),
+        expect_subtitles=len(plan.subtitles),
+        expect_codec=video.codec if video else source.video_codec,
+        expect_size=(video.width, video.height) if video else (source.width, source.height),
+        expect_attachments=fonts,
+        expect_chapters=bool(source.chapters),
     )
     if found:
         raise errors.OutputRejected(output_path, found)
@@ -68,7 +76,6 @@ def verify_joined(prober: Prober, output_path: Path, *, expect_duration_s: float
     """The same for a file joined from several. Raises OutputRejected."""
     output = _read_back(prober, output_path)
     found = problems(
-        output,
         output,
         expect_duration_s=expect_duration_s,
         expect_picture_s=expect_duration_s,
@@ -100,11 +107,15 @@ def _read_back(prober: Prober, path: Path) -> Probe:
         raise errors.OutputRejected(path, (str(error),)) from error
 
 
-def _expected_duration_s(source: Probe) -> float | None:
+def _kept(source: Probe, plan: EncodePlan) -> tuple[Stream, ...]:
+    return (source.video, *(track.stream for track in (*plan.audio, *plan.subtitles)))
+
+
+def _expected_duration_s(source: Probe, kept: Sequence[Stream]) -> float | None:
     """How long the kept streams last: a dropped picture subtitle may run longer than sound and picture."""
-    kept = (source.video, *kept_audio(source), *kept_subtitles(source))
-    lengths = [stream.duration_s for stream in kept if stream.duration_s]
-    return max(lengths) if len(lengths) == len(kept) else source.duration_s
+    ends = [source.end_s(stream) for stream in kept]
+    known = [end for end in ends if end]
+    return max(known) if len(known) == len(kept) else source.duration_s
 
 
 def tolerance_s(duration_s: float) -> float:
@@ -130,8 +141,7 @@ def _codec_problem(output: Probe, expected: str | None) -> str | None:
     return f"its video is {output.video_codec} instead of {expected}"
 
 
-def _size_problem(source: Probe, output: Probe) -> str | None:
-    wider, higher = abs(source.width - output.width), abs(source.height - output.height)
-    if max(wider, higher) < _SIZE_TOLERANCE_PX:
+def _size_problem(output: Probe, expected: tuple[int, int] | None) -> str | None:
+    if expected is None or expected == (output.width, output.height):
         return None
-    return f"it shows {output.width}×{output.height} instead of {source.width}×{source.height}"
+    return f"it shows {output.width}×{output.height} instead of {expected[0]}×{expected[1]}"

@@ -1,6 +1,5 @@
 """Re-encode a video for the web: probe, encode, verify, publish. The source is only ever read."""
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -8,22 +7,18 @@ import dagster as dg
 
 from jobqueue_bridge import params, videos
 from jobqueue_bridge.videos import Video
-from media_pipelines.media import encoders, verify
-from media_pipelines.media.commands.rendition import dropped_streams, reencode
-from media_pipelines.media.ffmpeg import run
+from media_pipelines.media import streaming, verify
+from media_pipelines.media.plan import Crf, EncodePlan
 from media_pipelines.media.probe import Probe
+from media_pipelines.ops.encoding import run_encode
 from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import record_output, source_video
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
-
-# The share of the progress bar that encoding takes; verifying and publishing have the rest.
-_ENCODED_PERCENT = 97
 
 
 @dataclass(frozen=True)
@@ -60,38 +55,18 @@ def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: 
     with job.step(context) as attempt:
         if rendition.output.published:
             return rendition
-        wanted = typed(attempt, params.ReencodeStreaming)
-        encoder = encoders.suited(ffmpeg.h264_encoder(), rendition.source.width, rendition.source.height)
-        attempt.record_encoder(f"{encoder.name}: {encoder.reason}")
-        attempt.log(f"Encoder: {encoder.name} ({encoder.reason})")
-        for dropped in dropped_streams(rendition.source):
-            attempt.log(f"Left out: {dropped}")
         with removing_partials(rendition.output, attempt):
             require_space(rendition.output, rendition.source.size_bytes)
-            command = reencode(
-                ffmpeg.program,
-                rendition.source,
-                rendition.output.partial,
-                encoder=encoder,
-                preset=wanted.preset,
-                crf=wanted.crf,
-                max_bitrate_kbps=wanted.target_bitrate,
-            )
-            _run(command, attempt, rendition.source.duration_s, ffmpeg.stall_timeout_s)
-        return replace(rendition, encoder=encoder.name)
+            plan = _plan(attempt, rendition.source)
+            encoded = run_encode(attempt, ffmpeg, rendition.source, rendition.output, plan)
+        return replace(rendition, encoder=encoded.encoder)
 
 
-def _run(command: list[str], attempt: Attempt, duration_s: float | None, stall_timeout_s: float) -> None:
-    attempt.log("FFmpeg command: " + shlex.join(command))
-    with bounded(attempt.log, "lines of ffmpeg") as on_line:
-        run(
-            command,
-            duration_s=duration_s,
-            on_progress=Reporter(attempt, _ENCODED_PERCENT).ffmpeg,
-            stop=attempt.stop_reason,
-            stall_timeout_s=stall_timeout_s,
-            on_line=on_line,
-        )
+def _plan(attempt: Attempt, source: Probe) -> EncodePlan:
+    wanted = typed(attempt, params.ReencodeStreaming)
+    return streaming.rendition(
+        source, quality=Crf(wanted.crf), preset=wanted.preset, max_bitrate_kbps=wanted.target_bitrate
+    )
 
 
 @dg.op(description="Read the new file back: it opens, decodes to its end, lasts as long, and has every stream.")
@@ -99,7 +74,8 @@ def verify_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: 
     with job.step(context) as attempt:
         try:
             with ffmpeg.prober() as prober:
-                result = verify.verify_rendition(prober, rendition.source, rendition.output.to_verify)
+                plan = _plan(attempt, rendition.source)
+                result = verify.verify_encode(prober, rendition.source, plan, rendition.output.to_verify)
         except BaseException:
             rendition.output.partial.unlink(missing_ok=True)
             raise

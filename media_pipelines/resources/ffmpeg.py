@@ -21,9 +21,13 @@ class Ffmpeg(dg.ConfigurableResource):  # type: ignore[type-arg]
     def stall_timeout_s(self) -> float:
         return load_settings().stall_timeout_seconds
 
+    @property
+    def prefers_hardware(self) -> bool:
+        return load_settings().prefer_hardware_encoder
+
     def prober(self, workers: int = 1) -> Prober:
         return Prober(workers=workers)
 
     def h264_encoder(self) -> Encoder:
         """NVENC where a test encode proves it, else libx264, with the reason."""
-        return encoders.choose_h264(self.program, prefer_hardware=load_settings().prefer_hardware_encoder)
+        return encoders.choose_h264(self.program, prefer_hardware=self.prefers_hardware)

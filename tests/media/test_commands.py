@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from media_pipelines.media import errors, verify
+from media_pipelines.media import errors, streaming, verify
 from media_pipelines.media.commands.pictures import thumbnail
 from media_pipelines.media.commands.pieces import concat_copy, concat_list
-from media_pipelines.media.commands.rendition import dropped_streams, kept_audio, reencode
-from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.commands.rendition import encode
+from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import run
+from media_pipelines.media.plan import Crf, EncodePlan
 from media_pipelines.media.probe import Probe, Prober, Stream
 from tests.media.conftest import Clips
 from tests.media.test_probe import STRANGE_NAMES
@@ -22,8 +23,16 @@ def _value(command: list[str], flag: str) -> str:
     return command[command.index(flag) + 1]
 
 
+def _plan(source: Probe, crf: int = 23, preset: str = "ultrafast") -> EncodePlan:
+    return streaming.rendition(source, quality=Crf(crf), preset=preset, max_bitrate_kbps=2000)
+
+
 def _reencode(ffmpeg: Path, source: Probe, output: Path, encoder: Encoder, crf: int = 23) -> list[str]:
-    return reencode(ffmpeg, source, output, encoder=encoder, preset="ultrafast", crf=crf, max_bitrate_kbps=2000)
+    return encode(ffmpeg, source, output, _plan(source, crf), Way(encoder))
+
+
+def _verified(prober: Prober, source: Probe, output: Path) -> Probe:
+    return verify.verify_encode(prober, source, _plan(source), output)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +45,7 @@ def test_every_kind_of_source_becomes_a_verified_rendition(
     output = tmp_path / "out.partial.mp4"
     warnings: list[str] = []
     run(_reencode(ffmpeg, source, output, x264), duration_s=source.duration_s, on_line=warnings.append)
-    rendition = verify.verify_rendition(prober, source, output)
+    rendition = _verified(prober, source, output)
     assert (rendition.video_codec, rendition.pix_fmt, rendition.rotation) == ("h264", "yuv420p", 0)
     assert (rendition.width, rendition.height) == (source.width // 2 * 2, source.height // 2 * 2)
     assert rendition.sar == source.sar
@@ -59,7 +68,7 @@ def test_tracks_languages_subtitles_and_titles_are_kept(
     assert [stream.is_default for stream in streams[1:3]] == [True, False]
     assert [stream.sample_rate_hz for stream in streams[1:3]] == [48000, 48000]
     assert streams[3].codec == "mov_text"
-    assert dropped_streams(source) == ("stream 4 (attachment, unknown): MP4 does not hold it",)
+    assert _plan(source).dropped == ("stream 4 (attachment, unknown): MP4 does not hold it",)
 
 
 def test_picture_subtitles_and_cover_art_are_dropped_with_a_reason(plain: Probe) -> None:
@@ -70,9 +79,9 @@ def test_picture_subtitles_and_cover_art_are_dropped_with_a_reason(plain: Probe)
         Stream(5, "data", "bin_data"),
     )
     source = dataclasses.replace(plain, streams=plain.streams + extra)
-    reasons = dropped_streams(source)
+    reasons = _plan(source).dropped
     assert [reason.split(":")[0].split()[1] for reason in reasons] == ["2", "3", "4", "5"]
-    assert len(kept_audio(source)) == 1
+    assert len(_plan(source).audio) == 1
 
 
 def test_libx264_gets_a_crf_and_a_cap(ffmpeg: Path, plain: Probe, tmp_path: Path, x264: Encoder) -> None:
@@ -86,7 +95,7 @@ def test_libx264_gets_a_crf_and_a_cap(ffmpeg: Path, plain: Probe, tmp_path: Path
     ("preset", "mapped"), [("ultrafast", "p1"), ("medium", "p5"), ("veryslow", "p7"), ("p4", "p4")]
 )
 def test_nvenc_never_gets_a_crf(ffmpeg: Path, plain: Probe, tmp_path: Path, preset: str, mapped: str) -> None:
-    command = reencode(ffmpeg, plain, tmp_path / "o.mp4", encoder=NVENC, preset=preset, crf=23, max_bitrate_kbps=2000)
+    command = encode(ffmpeg, plain, tmp_path / "o.mp4", _plan(plain, preset=preset), Way(NVENC))
     assert "-crf" not in command
     assert _value(command, "-preset") == mapped
     assert (_value(command, "-cq"), _value(command, "-tune"), _value(command, "-rc-lookahead")) == ("23", "hq", "20")
@@ -120,7 +129,7 @@ def test_tiny_pictures_encode(
     source = prober.probe(path)
     output = tmp_path / "o.mp4"
     run(_reencode(ffmpeg, source, output, x264), duration_s=1)
-    verify.verify_rendition(prober, source, output)
+    _verified(prober, source, output)
 
 
 @pytest.mark.parametrize("rate", [30000 / 1001, 1000.0])
@@ -131,7 +140,7 @@ def test_odd_frame_rates_stay_sane(
     source = prober.probe(path)
     output = tmp_path / "o.mp4"
     run(_reencode(ffmpeg, source, output, x264), duration_s=1)
-    fps = verify.verify_rendition(prober, source, output).fps
+    fps = _verified(prober, source, output).fps
     assert fps == pytest.approx(min(rate, 120), rel=0.02)
 
 
@@ -146,7 +155,7 @@ def test_a_variable_frame_rate_keeps_its_times(
     output = tmp_path / "o.mp4"
     run(_reencode(ffmpeg, source, output, x264), duration_s=2)
     assert _times(output) == pytest.approx(_times(path), abs=0.005)
-    verify.verify_rendition(prober, source, output)
+    _verified(prober, source, output)
 
 
 def _times(path: Path) -> list[float]:
@@ -178,21 +187,21 @@ def test_a_short_file_a_lost_track_and_a_text_are_rejected(
     short = tmp_path / "short.mp4"
     subprocess.run([ffmpeg, "-v", "error", "-t", "58", "-i", clips.long, "-c", "copy", short], check=True)
     with pytest.raises(errors.OutputRejected, match="instead of 60"):
-        verify.verify_rendition(prober, source, short)
+        _verified(prober, source, short)
     with pytest.raises(errors.OutputRejected, match="audio tracks"):
-        verify.verify_rendition(prober, prober.probe(clips.plain), clips.silent)
+        _verified(prober, prober.probe(clips.plain), clips.silent)
     with pytest.raises(errors.OutputRejected, match="subtitle tracks"):
-        verify.verify_rendition(prober, prober.probe(clips.rich), clips.plain)
+        _verified(prober, prober.probe(clips.rich), clips.plain)
     with pytest.raises(errors.OutputRejected, match="instead of 90×160"):
-        verify.verify_rendition(prober, prober.probe(clips.rotated), clips.plain)
+        _verified(prober, prober.probe(clips.rotated), clips.plain)
     with pytest.raises(errors.OutputRejected, match="instead of h264"):
-        verify.verify_rendition(prober, prober.probe(clips.vp9), clips.vp9)
+        _verified(prober, prober.probe(clips.vp9), clips.vp9)
     (tmp_path / "text.mp4").write_text("no")
     with pytest.raises(errors.OutputRejected, match="cannot be read"):
-        verify.verify_rendition(prober, source, tmp_path / "text.mp4")
+        _verified(prober, source, tmp_path / "text.mp4")
 
 
 def test_a_dropped_subtitle_that_runs_longer_is_no_reason_to_reject(plain: Probe) -> None:
     late = Stream(2, "subtitle", "hdmv_pgs_subtitle", duration_s=9.0)
     source = dataclasses.replace(plain, duration_s=9.0, streams=(*plain.streams, late))
-    assert verify._expected_duration_s(source) == pytest.approx(1.0, abs=0.05)
+    assert verify._expected_duration_s(source, verify._kept(source, _plan(source))) == pytest.approx(1.0, abs=0.05)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from media_pipelines.media.commands.arguments import filtered, given, h264, named
-from media_pipelines.media.commands.rendition import kept_audio
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.probe import Probe
+from media_pipelines.media.streaming import playable_audio
 
 
 def normalise(
@@ -49,7 +49,7 @@ def normalise(
 
 def _sound_input(source: Probe) -> list[str]:
     silence = ["-f", "lavfi", "-i", "anullsrc=sample_rate=48000:channel_layout=stereo"]
-    return [] if kept_audio(source) else silence
+    return [] if playable_audio(source) else silence
 
 
 def _shared_sound(source: Probe) -> list[str]:
@@ -59,7 +59,7 @@ def _shared_sound(source: Probe) -> list[str]:
 
 
 def _sound_map(source: Probe) -> str:
-    kept = kept_audio(source)
+    kept = playable_audio(source)
     return f"0:{kept[0].index}" if kept else "1:a"
 
 

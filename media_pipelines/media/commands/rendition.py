@@ -1,118 +1,164 @@
-"""One video, encoded anew for the web; and which of its streams come along."""
+"""One video, encoded anew: a plan as ffmpeg's arguments."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
-from media_pipelines.media.commands.arguments import filtered, given, h264, mapped, named
-from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.commands.arguments import given, mapped, named
+from media_pipelines.media.encoder_flags import flags, upload
+from media_pipelines.media.encoders import Way, device, hardware_decoding
+from media_pipelines.media.plan import EncodePlan, TrackPlan, VideoPlan
 from media_pipelines.media.probe import Probe, Stream
 
-# Subtitles that mov_text can hold; the others are pictures or need their own player.
-TEXT_SUBTITLES = frozenset(
-    {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text", "microdvd", "subviewer", "subviewer1", "sami"}
-    | {"realtext", "jacosub", "mpl2", "pjs", "vplayer", "stl", "ttml"}
-)
-MAX_CHANNELS = 6
-# What AAC holds; a source may have 192 kHz.
-_MAX_SAMPLE_RATE_HZ = 48_000
-_MAX_FPS = 120
+MAX_FPS = 120
+# By the names of codecs, where ffmpeg's encoder is called differently.
+_AUDIO_ENCODERS = {"opus": "libopus", "mp3": "libmp3lame", "vorbis": "libvorbis"}
+_SUBTITLE_ENCODERS = {"subrip": "srt"}
+# What the codecs hold; a source may have 192 kHz.
+_MAX_SAMPLE_RATES_HZ = {"aac": 48_000, "ac3": 48_000, "eac3": 48_000, "mp3": 48_000}
+_OPUS_LAYOUTS = "7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
+_CONTAINERS = {
+    "mp4": ("-movflags", "+faststart", "-f", "mp4"),
+    "matroska": ("-f", "matroska"),
+    "webm": ("-f", "webm"),
+}
 
 
-def reencode(
-    ffmpeg: Path,
-    source: Probe,
-    output: Path,
-    *,
-    encoder: Encoder,
-    preset: str,
-    crf: int,
-    max_bitrate_kbps: int,
-    audio_bitrate_kbps: int = 128,
-) -> list[str]:
-    """A rendition for the web: H.264 High, yuv420p, every audio track as AAC, text subtitles, in a fast-start MP4.
-
-    Rotation is applied, the pixel aspect and the frame times are kept, an odd size loses its last row or column.
-    `audio_bitrate_kbps` is for stereo; more channels get as much more. What is left out: `dropped_streams`.
-    """
+def encode(ffmpeg: Path, source: Probe, output: Path, plan: EncodePlan, way: Way) -> list[str]:
+    """What carries out a plan. Rotation is applied where the picture is encoded, the pixel aspect and the frame times
+    are kept, chapters and metadata come along."""
+    video = plan.video
     return [
         str(ffmpeg),
         "-y",
+        *device(way.encoder.name),
+        *(hardware_decoding(way.encoder.name) if way.hardware_decode else []),
+        *([] if video else ["-fflags", "+genpts"]),
         *given(source.path),
         "-map", f"0:{source.video_index}",
-        *mapped(kept_audio(source)),
-        *mapped(kept_subtitles(source)),
+        *mapped([track.stream for track in (*plan.audio, *plan.subtitles)]),
+        *mapped(plan.attachments),
         "-map_metadata", "0",
         "-map_chapters", "0",
-        *filtered(_even(source)),
-        *h264(encoder, preset, crf),
-        *_capped(max_bitrate_kbps),
-        *_sane_rate(source),
-        *_audio(kept_audio(source), audio_bitrate_kbps),
-        "-c:s", "mov_text",
-        "-movflags", "+faststart",
-        "-f", "mp4",
+        *(picture(source, video, way) if video else ["-c:v", "copy"]),
+        *_tagged(source, plan),
+        *_audio(plan.audio),
+        *_subtitles(plan.subtitles),
+        *_attached(plan.attachments),
+        # A subtitle every few minutes must not make the muxer give up.
+        "-max_muxing_queue_size", "4096",
+        *_CONTAINERS[plan.container],
         named(output),
     ]  # fmt: skip
 
 
-def kept_audio(source: Probe) -> tuple[Stream, ...]:
-    """The audio streams that a rendition keeps, the default one first."""
-    return tuple(stream for stream in source.audio if _reason_to_drop(stream) is None)
+def picture(source: Probe, video: VideoPlan, way: Way) -> list[str]:
+    """The filters and the encoder of the one video stream."""
+    chain = [*filters(source, video, way.tone_map), *upload(way.encoder.name, ten_bit=video.ten_bit)]
+    return [
+        *(["-filter:v:0", ",".join(chain)] if chain else []),
+        *flags(way.encoder.name, video, source.hdr10 if video.hdr == "keep" else None),
+        *_sane_rate(source),
+    ]
 
 
-def kept_subtitles(source: Probe) -> tuple[Stream, ...]:
-    return tuple(stream for stream in source.of_kind("subtitle") if _reason_to_drop(stream) is None)
+def filters(source: Probe, video: VideoPlan, tone_map: Sequence[str] = ()) -> list[str]:
+    """What turns a decoded picture into the planned one, in memory."""
+    return [
+        *(["bwdif=mode=send_frame:deint=interlaced"] if video.deinterlace else []),
+        *_sized(source, video),
+        *(_tone_mapped(source, tone_map) if video.hdr == "tonemap" and tone_map else []),
+    ]
 
 
-def dropped_streams(source: Probe) -> tuple[str, ...]:
-    """What a rendition leaves out and why, a line for each stream."""
-    kept = {source.video_index}
-    lines = []
-    for stream in source.streams:
-        reason = None if stream.index in kept else _reason_to_drop(stream)
-        if reason is not None:
-            lines.append(f"stream {stream.index} ({stream.kind}, {stream.codec}): {reason}")
-    return tuple(lines)
+def _sized(source: Probe, video: VideoPlan) -> list[str]:
+    """YUV 4:2:0 wants even sizes. Cropping a line keeps every other pixel as it was; scaling would blur all."""
+    whole = (max(2, source.width // 2 * 2), max(2, source.height // 2 * 2))
+    # RGB becomes YUV here, and says so: left alone it would become BT.601 that nothing marks as such.
+    matrix = ["out_color_matrix=bt709", "out_range=tv"] if source.color.matrix == "gbr" else []
+    if (video.width, video.height) != whole:
+        sar = _sar(source, video)
+        options = [f"w={video.width}", f"h={video.height}", "flags=bicubic", *matrix]
+        return ["scale=" + ":".join(options), f"setsar={sar.numerator}/{sar.denominator}"]
+    if (source.width, source.height) == whole:
+        return ["scale=" + ":".join(matrix)] if matrix else []
+    even = ["scale=" + ":".join(["w='max(2,iw)'", "h='max(2,ih)'", *matrix])]
+    return [*even, "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"]
 
 
-def _reason_to_drop(stream: Stream) -> str | None:
-    match stream.kind:
-        case "audio":
-            playable = stream.codec != "unknown" and stream.channels
-            return None if playable else "this ffmpeg cannot decode it"
-        case "subtitle":
-            return None if stream.codec in TEXT_SUBTITLES else "MP4 holds text subtitles only"
-        case "video":
-            return "cover art" if stream.is_cover else "a rendition holds one video stream"
-        case "data" | "attachment":
-            return "MP4 does not hold it"
+def _sar(source: Probe, video: VideoPlan) -> Fraction:
+    """The shape of the scaled pixels: what shows the same picture, rounded to square or to the source's where that is
+    what was meant."""
+    exact = source.width * source.sar / source.height * video.height / video.width
+    rounding = Fraction(2, video.width) + Fraction(2, video.height)
+    for usual in (Fraction(1), source.sar):
+        if abs(exact / usual - 1) < rounding:
+            return usual
+    return exact.limit_denominator(255)
 
 
-def _even(source: Probe) -> list[str]:
-    """H.264 in yuv420p wants even sizes. Cropping a line keeps every other pixel as it was; scaling would blur all."""
-    if source.width % 2 == 0 and source.height % 2 == 0:
-        return []
-    return ["scale=w='max(2,iw)':h='max(2,ih)'", "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"]
+def _tone_mapped(source: Probe, tone_map: Sequence[str]) -> list[str]:
+    """The light of a mastering display describes no SDR picture. Where the primaries are unsaid they are BT.2020."""
+    said = source.color
+    assumed = [
+        *(["color_primaries=bt2020"] if said.primaries is None else []),
+        *(["colorspace=bt2020nc"] if said.matrix is None else []),
+    ]
+    return [
+        *(["setparams=" + ":".join(assumed)] if assumed else []),
+        *tone_map,
+        "sidedata=mode=delete:type=MASTERING_DISPLAY_METADATA",
+        "sidedata=mode=delete:type=CONTENT_LIGHT_LEVEL",
+    ]
 
 
 def _sane_rate(source: Probe) -> list[str]:
     """Frame times are kept as they are, unless a wrong time base claims thousands of frames a second. (Not `-fpsmax`,
     which makes every output constant and doubles the frames of a screen recording.)"""
-    return ["-r", str(_MAX_FPS)] if source.fps and source.fps > _MAX_FPS else []
+    return ["-r:v:0", str(MAX_FPS)] if source.fps and source.fps > MAX_FPS else []
 
 
-def _capped(max_bitrate_kbps: int) -> list[str]:
-    return ["-maxrate", f"{max_bitrate_kbps}k", "-bufsize", f"{2 * max_bitrate_kbps}k"]
+def _tagged(source: Probe, plan: EncodePlan) -> list[str]:
+    """Apple's players open HEVC in MP4 under this tag only."""
+    codec = plan.video.codec if plan.video else source.video_codec
+    return ["-tag:v:0", "hvc1"] if codec == "hevc" and plan.container == "mp4" else []
 
 
-def _audio(streams: Sequence[Stream], stereo_kbps: int) -> list[str]:
-    arguments = ["-c:a", "aac"] if streams else []
-    for n, stream in enumerate(streams):
-        channels = min(stream.channels or 2, MAX_CHANNELS)
-        arguments += [f"-b:a:{n}", f"{stereo_kbps * max(2, channels) // 2}k"]
-        arguments += [f"-disposition:a:{n}", "default" if n == 0 else "0"]
-        if channels != stream.channels:
-            arguments += [f"-ac:a:{n}", str(channels)]
-        if (stream.sample_rate_hz or 0) > _MAX_SAMPLE_RATE_HZ:
-            arguments += [f"-ar:a:{n}", str(_MAX_SAMPLE_RATE_HZ)]
+def _audio(tracks: Sequence[TrackPlan]) -> list[str]:
+    """The first track becomes the default one; whatever else the source says of its tracks is kept."""
+    arguments = []
+    for n, track in enumerate(tracks):
+        arguments += _audio_track(n, track) if track.codec else [f"-c:a:{n}", "copy"]
+        arguments += [f"-disposition:a:{n}", "+default" if n == 0 else "-default"]
+    return arguments
+
+
+def _audio_track(n: int, track: TrackPlan) -> list[str]:
+    assert track.codec is not None
+    stream, limit_hz = track.stream, _MAX_SAMPLE_RATES_HZ.get(track.codec)
+    # Gaps in broken timestamps become silence, so that sound and picture stay together.
+    chain = ["aresample=async=1", *([f"aformat=channel_layouts={_OPUS_LAYOUTS}"] if track.codec == "opus" else [])]
+    arguments = [f"-c:a:{n}", _AUDIO_ENCODERS.get(track.codec, track.codec), f"-filter:a:{n}", ",".join(chain)]
+    if track.bitrate_kbps:
+        arguments += [f"-b:a:{n}", f"{track.bitrate_kbps}k"]
+    if track.channels and track.channels != stream.channels:
+        arguments += [f"-ac:a:{n}", str(track.channels)]
+    if limit_hz and (stream.sample_rate_hz or 0) > limit_hz:
+        arguments += [f"-ar:a:{n}", str(limit_hz)]
+    return arguments
+
+
+def _subtitles(tracks: Sequence[TrackPlan]) -> list[str]:
+    arguments = []
+    for n, track in enumerate(tracks):
+        arguments += [f"-c:s:{n}", _SUBTITLE_ENCODERS.get(track.codec, track.codec) if track.codec else "copy"]
+    return arguments
+
+
+def _attached(streams: Sequence[Stream]) -> list[str]:
+    """Fonts and the like; and cover art, which is a video stream beside the one that is shown."""
+    covers = [stream for stream in streams if stream.kind == "video"]
+    arguments = ["-c:t", "copy"] if len(covers) < len(streams) else []
+    for n in range(1, len(covers) + 1):
+        arguments += [f"-c:v:{n}", "copy", f"-disposition:v:{n}", "attached_pic"]
     return arguments
