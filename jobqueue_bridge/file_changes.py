@@ -220,11 +220,15 @@ def find(connection: sa.Connection, reference: str) -> FileChange:
 
 
 def with_backup(connection: sa.Connection, older_than_days: float = 0) -> Sequence[FileChange]:
-    """Settled changes that kept an original, oldest first."""
+    """Changes that kept an original and were not undone, oldest first."""
     age = sa.func.make_interval(0, 0, 0, 0, 0, 0, older_than_days * 86_400)
     rows = connection.execute(
         sa.select(*_COLUMNS)
-        .where(file_changes.c.backup.is_not(None), ~_is_unfinished(), file_changes.c.created_at <= sa.func.now() - age)
+        .where(
+            file_changes.c.backup.is_not(None),
+            file_changes.c.state.in_([ChangeState.DONE.value, ChangeState.ROLLED_BACK.value]),
+            file_changes.c.created_at <= sa.func.now() - age,
+        )
         .order_by(file_changes.c.created_at, file_changes.c.id)
     )
     return [_change(row) for row in rows]

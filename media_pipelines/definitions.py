@@ -6,7 +6,7 @@ import dagster as dg
 
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.assets.compilations import random_compilation
-from media_pipelines.assets.library import library_scan, library_video, public_gallery_scan
+from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -34,6 +34,7 @@ defs = dg.Definitions(
         library_video,
         library_scan,
         public_gallery_scan,
+        place_in_library,
         video_metadata,
         thumbnail,
         streaming_rendition,

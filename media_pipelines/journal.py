@@ -5,11 +5,13 @@ follows in the same transaction. So a process that dies anywhere leaves either n
 `recover` tells from what lies where whether to finish or to roll back. See docs/decisions/0013.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,13 +20,30 @@ from jobqueue_bridge import file_changes, lease, videos
 from jobqueue_bridge.errors import ChangeUnderWay
 from jobqueue_bridge.file_changes import ChangeAction, ChangeState, FileChange, NewChange
 from jobqueue_bridge.lease import Lease
-from media_pipelines.media import files, replace
-from media_pipelines.media.errors import CannotUndo, MediaError, TargetExists
+from media_pipelines.media import files, relocate, replace
+from media_pipelines.media.errors import CannotUndo, MediaError, OtherFileSystem, TargetExists
+from media_pipelines.media.relocate import Relocation
 from media_pipelines.media.replace import AfterStep, Identity, Replacement
+
+OnBytes = Callable[[int], None]
+_DONE, _ROLLED_BACK = ChangeState.DONE, ChangeState.ROLLED_BACK
 
 
 def _unobserved(step: str) -> None:
     """Nobody watches the steps."""
+
+
+def _uncounted(count: int) -> None:
+    """Nobody counts the bytes."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An original that a change kept. "needed": it may be the last copy of something, or is not what was kept."""
+
+    change: FileChange
+    state: Literal["kept", "missing", "needed"]
+    size_bytes: int
 
 
 class Journal:
@@ -112,7 +131,8 @@ class Journal:
         with self._engine.begin() as connection:
             lease.hold(connection, held)
             locked = self._lock(connection, change)
-            self._replacement(locked).put_in_place(self._after_step)
+            step = self._replacement if locked.action is ChangeAction.REPLACE else self._relocation
+            step(locked).put_in_place(self._after_step)
             done = self._follow(connection, locked)
             self._after_step("recorded")
         self._after_step("done")
@@ -155,6 +175,83 @@ class Journal:
             mark=change.facts["mark"],
         )
 
+    # Moving
+
+    def move(
+        self,
+        held: Lease,
+        video_id: UUID,
+        *,
+        path: Path,
+        target: Path,
+        mark: str,
+        columns: Mapping[str, Any],
+        on_bytes: OnBytes = _uncounted,
+    ) -> FileChange:
+        """Let a video's file go to a free name, with its sidecars, and its row follow with these columns.
+
+        `on_bytes` hears of every piece that is copied or read back, where disks differ; what it raises ends the move.
+        Raises LeaseLost, SourceChanged, TargetExists, DiskFull, CopyDiffers, ChangeUnderWay or OSError, with everything
+        as it was before.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if replace.found(target) is not None:
+            raise TargetExists(target)
+        relocation = Relocation(
+            path, target, files.partial_path(target, mark), replace.seen(path), relocate.sidecars(path, target)
+        )
+        with self._engine.begin() as connection:
+            change = file_changes.intend(connection, held, self._new_move(video_id, relocation, columns))
+        self._after_step("intended")
+        try:
+            if relocation.needs_copy():
+                self._copy_over(relocation, on_bytes)
+            try:
+                return self._put_in_place(held, change)
+            except OtherFileSystem:
+                self._copy_over(relocation, on_bytes)
+                return self._put_in_place(held, change)
+        except BaseException:
+            self._recover_quietly(change.id)
+            raise
+
+    def _copy_over(self, relocation: Relocation, on_bytes: OnBytes) -> None:
+        relocation.copy_over(on_bytes)
+        self._after_step("copied")
+
+    def _new_move(self, video_id: UUID, relocation: Relocation, columns: Mapping[str, Any]) -> NewChange:
+        with self._engine.begin() as connection:
+            before = videos.columns_of(connection, video_id)
+        return NewChange(
+            ChangeAction.MOVE,
+            video_id,
+            path=self._relative(relocation.path),
+            target=self._relative(relocation.target),
+            backup=None,
+            partial=self._relative(relocation.partial),
+            facts={
+                "original": relocation.original.to_json(),
+                "sidecars": [[self._relative(here), self._relative(there)] for here, there in relocation.sidecars],
+                "before": {name: before[name] for name in columns},
+                "after": _as_json(columns),
+            },
+        )
+
+    def _relocation(self, change: FileChange) -> Relocation:
+        assert change.partial is not None
+        return Relocation(
+            self._root / change.path,
+            self._root / change.target,
+            self._root / change.partial,
+            Identity.from_json(change.facts["original"]),
+            tuple((self._root / here, self._root / there) for here, there in change.facts["sidecars"]),
+        )
+
+    def _way_back(self, change: FileChange) -> Relocation:
+        """The move that undoes a move."""
+        back = files.partial_path(self._root / change.path, f"undo-{change.id}")
+        return self._relocation(change).reversed(Identity.from_json(change.facts["original"]), back)
+
     # Recovering
 
     def recover_abandoned(self, job_id: UUID | None = None) -> Iterator[str]:
@@ -186,6 +283,8 @@ class Journal:
         recovers: dict[tuple[ChangeAction, ChangeState], Callable[[sa.Connection, FileChange], FileChange | None]] = {
             (ChangeAction.REPLACE, ChangeState.INTENDED): self._recover_replacement,
             (ChangeAction.REPLACE, ChangeState.UNDOING): self._recover_put_back,
+            (ChangeAction.MOVE, ChangeState.INTENDED): self._recover_move,
+            (ChangeAction.MOVE, ChangeState.UNDOING): self._recover_move_back,
         }
         return recovers[change.action, change.state](connection, change)
 
@@ -205,26 +304,77 @@ class Journal:
         self._after_step("recorded")
         return done
 
+    def _recover_move(self, connection: sa.Connection, change: FileChange) -> FileChange | None:
+        return self._recover_relocation(connection, change, self._relocation(change), self._follow, _ROLLED_BACK)
+
+    def _recover_move_back(self, connection: sa.Connection, change: FileChange) -> FileChange | None:
+        return self._recover_relocation(connection, change, self._way_back(change), self._follow_back, _DONE)
+
+    def _recover_relocation(
+        self,
+        connection: sa.Connection,
+        change: FileChange,
+        relocation: Relocation,
+        follow: Callable[[sa.Connection, FileChange], FileChange],
+        if_rolled_back: ChangeState,
+    ) -> FileChange | None:
+        stage = relocation.stage()
+        if stage == "lost":
+            return None
+        if stage == "before":
+            relocation.roll_back()
+            self._after_step("rolled back")
+            return file_changes.settle(connection, change.id, if_rolled_back)
+        relocation.finish(self._after_step)
+        settled = follow(connection, change)
+        self._after_step("recorded")
+        return settled
+
     # Undoing
 
     def undo(self, change: FileChange) -> FileChange:
         """Bring the original back; the video's row says what it said. Raises CannotUndo, ChangeUnderWay."""
-        self._require_undoable(change)
+        self.require_undoable(change)
         with self._engine.begin() as connection:
             change = file_changes.begin_undo(connection, change.id)
         self._after_step("undoing")
         try:
             with self._engine.begin() as connection:
-                return self._put_back(connection, self._lock(connection, change))
+                locked = self._lock(connection, change)
+                undo = self._put_back if locked.action is ChangeAction.REPLACE else self._move_back
+                return undo(connection, locked)
         except BaseException:
             self._recover_quietly(change.id)
             raise
 
-    def _require_undoable(self, change: FileChange) -> None:
+    def require_undoable(self, change: FileChange) -> None:
+        """Raises CannotUndo that says what stands against it. Touches nothing."""
+        path = self._root / change.path
         if change.state is not ChangeState.DONE:
-            raise CannotUndo(self._root / change.path, f"it is {change.state.replace('_', ' ')}")
-        if change.action is ChangeAction.REPLACE and change.backup is None:
-            raise CannotUndo(self._root / change.path, "the original was not kept")
+            raise CannotUndo(path, f"it is {change.state.replace('_', ' ')}")
+        self._require_latest(change)
+        if change.action is ChangeAction.MOVE:
+            self._require_way_back(change)
+        elif change.backup is None:
+            raise CannotUndo(path, "the original was not kept")
+        else:
+            original, result = Identity.from_json(change.facts["original"]), Identity.from_json(change.facts["result"])
+            replace.require_undoable(self._root / change.backup, path, original, self._root / change.target, result)
+
+    def _require_latest(self, change: FileChange) -> None:
+        with self._engine.begin() as connection:
+            latest = change.video_id and file_changes.latest_done(connection, change.video_id)
+        if latest and latest.id != change.id:
+            raise CannotUndo(
+                self._root / change.path, f"the change {latest.id} came after it and has to be undone first"
+            )
+
+    def _require_way_back(self, change: FileChange) -> None:
+        here, there = self._root / change.target, self._root / change.path
+        if not Identity.from_json(change.facts["original"]).likeness(replace.found(here)):
+            raise CannotUndo(there, f"the file that was moved is not at {change.target} any more")
+        if replace.found(there) is not None:
+            raise CannotUndo(there, "another file has its name now; move that away first")
 
     def _put_back(self, connection: sa.Connection, change: FileChange) -> FileChange:
         assert change.backup is not None
@@ -237,8 +387,28 @@ class Journal:
             Identity.from_json(facts["result"]),
         )
         self._after_step("put back")
-        self._point_at(connection, change, change.path, facts["before"])
-        undone = file_changes.settle(connection, change.id, ChangeState.UNDONE)
+        undone = self._follow_back(connection, change)
+        self._after_step("recorded")
+        return undone
+
+    def _follow_back(self, connection: sa.Connection, change: FileChange) -> FileChange:
+        """The video's row says what it said before."""
+        self._point_at(connection, change, change.path, change.facts["before"])
+        return file_changes.settle(connection, change.id, ChangeState.UNDONE)
+
+    def _move_back(self, connection: sa.Connection, change: FileChange) -> FileChange:
+        self._require_way_back(change)
+        here, there = self._root / change.target, self._root / change.path
+        there.parent.mkdir(parents=True, exist_ok=True)
+        way = dataclasses.replace(self._way_back(change), original=replace.seen(here))
+        try:
+            if way.needs_copy():
+                self._copy_over(way, _uncounted)
+            way.put_in_place(self._after_step)
+        except OtherFileSystem:
+            self._copy_over(way, _uncounted)
+            way.put_in_place(self._after_step)
+        undone = self._follow_back(connection, change)
         self._after_step("recorded")
         return undone
 
@@ -247,6 +417,31 @@ class Journal:
             return self._put_back(connection, change)
         except CannotUndo:  # nothing was touched: the change stands as it did
             return file_changes.settle(connection, change.id, ChangeState.DONE)
+
+    # Originals that were kept
+
+    def kept_originals(self, older_than_days: float = 0) -> list[Kept]:
+        """Every original that a change kept, and whether it is still there."""
+        with self._engine.begin() as connection:
+            changes = file_changes.with_backup(connection, older_than_days)
+        looked_at = [self._kept(change) for change in changes]
+        return [kept for kept in looked_at if kept.state != "missing" or kept.change.state is ChangeState.DONE]
+
+    def _kept(self, change: FileChange) -> Kept:
+        assert change.backup is not None
+        there = replace.found(self._root / change.backup)
+        expected = Identity.from_json(change.facts["original"]).size_bytes
+        if there is None:
+            return Kept(change, "missing", 0)
+        is_needed = change.state is not ChangeState.DONE or there.size_bytes != expected
+        return Kept(change, "needed" if is_needed else "kept", there.size_bytes)
+
+    def remove_kept(self, kept: Kept) -> None:
+        """For good: the change can no longer be undone."""
+        assert kept.change.backup is not None
+        with self._engine.begin() as connection:
+            file_changes.forget_backup(connection, kept.change.id)
+            (self._root / kept.change.backup).unlink(missing_ok=True)
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._root))

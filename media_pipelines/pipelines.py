@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.vocabulary import NEEDS, JobType
 from media_pipelines.assets.compilations import random_compilation
-from media_pipelines.assets.library import library_scan, public_gallery_scan
+from media_pipelines.assets.library import library_scan, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import streaming_rendition, thumbnail, video_metadata
 from media_pipelines.tags import CATEGORY_TAG, TYPE_TAG
 
@@ -59,6 +59,9 @@ PIPELINES: Mapping[JobType, Pipeline] = MappingProxyType(
         ),
         JobType.COMPILE_RANDOM: _pipeline(
             JobType.COMPILE_RANDOM, random_compilation, "Join randomly chosen videos into one."
+        ),
+        JobType.MOVE_TO_LIBRARY: _pipeline(
+            JobType.MOVE_TO_LIBRARY, place_in_library, "Move a video to another folder of the library."
         ),
     }
 )

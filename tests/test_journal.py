@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from jobqueue_bridge.file_changes import ChangeState, FileChange
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.settings import Settings
 from media_pipelines.journal import Journal
-from media_pipelines.media import errors, replace
+from media_pipelines.media import errors, relocate, replace
 
 OLD, NEW = b"the original, which nobody has twice" * 1000, b"made of it" * 500
 SAME_NAME = ("intended", "backed up", "replaced", "flushed", "recorded", "done")
@@ -318,6 +320,141 @@ def test_a_name_of_255_bytes_gets_a_shorter_backup(stage: Stage, connection: sa.
     assert (stage.root / change.backup).read_bytes() == OLD
     stage.journal().undo(change)
     assert stage.files() == {name: OLD}
+
+
+# Moving
+
+ONE_DISK = ("intended", "moved", "sidecars moved", "flushed", "recorded", "done")
+TWO_DISKS = ("intended", "copied", "published", "old name removed", "sidecars moved", "flushed", "recorded", "done")
+MOVING = [*(("one", step) for step in ONE_DISK), *(("two", step) for step in TWO_DISKS)]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder of another file system."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    if folder.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is only one file system here")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@dataclass
+class Move:
+    """A video on its way to another folder, with its subtitles."""
+
+    stage: Stage
+    target: Path
+
+    def journal(self, after_step: Callable[[str], None] = lambda step: None) -> Journal:
+        return Journal(engine_for(self.stage.settings), Path("/"), after_step)
+
+    def go(self, after_step: Any = lambda step: None) -> FileChange:
+        return self.journal(after_step).move(
+            self.stage.lease,
+            self.stage.video,
+            path=self.stage.path,
+            target=self.target,
+            mark="mark",
+            columns={"directory_type": "studios"},
+        )
+
+    def assert_at(self, place: Path) -> None:
+        other = self.target if place == self.stage.path else self.stage.path
+        assert place.read_bytes() == OLD
+        assert place.with_suffix(".en.srt").read_text() == "Hello"
+        assert not other.exists()
+        assert not other.with_suffix(".en.srt").exists()
+        row = self.stage.row()
+        assert Path("/", row.path) == place
+        assert (row.filename, row.sha256, row.id) == (place.name, "of the original", self.stage.video)
+        assert row.directory_type == (None if place == self.stage.path else "studios")
+        assert not [*place.parent.glob("*.partial*"), *other.parent.glob("*.partial*")]
+
+
+@pytest.fixture
+def move(stage: Stage, request: pytest.FixtureRequest, connection: sa.Connection) -> Move:
+    disks = request.param
+    folder = stage.root / "library/studios" if disks == "one" else request.getfixturevalue("elsewhere") / "studios"
+    videos.update(connection, stage.video, path=str(stage.path)[1:])
+    stage.path.with_suffix(".en.srt").write_text("Hello")
+    return Move(stage, folder / "b.mp4")
+
+
+@pytest.mark.parametrize(("move", "step"), MOVING, indirect=["move"])
+def test_a_move_that_is_killed_leaves_one_whole_file_that_the_row_knows(move: Move, step: str) -> None:
+    move.stage.in_a_process_that_dies_at(step, lambda die: move.go(die))
+    assert any(path.exists() and path.read_bytes() == OLD for path in (move.stage.path, move.target))
+    move.stage.lose_the_job()
+    list(move.journal().recover_abandoned())
+    move.assert_at(move.stage.path if step in ("intended", "copied") else move.target)
+    assert list(move.journal().recover_abandoned()) == []
+    move.assert_at(move.stage.path if step in ("intended", "copied") else move.target)
+
+
+@pytest.mark.parametrize(("move", "step"), [*MOVING, ("one", "none"), ("two", "none")], indirect=["move"])
+def test_a_move_is_undone_also_when_the_undoing_is_killed(move: Move, step: str) -> None:
+    change = move.go()
+    move.assert_at(move.target)
+    if step in ("none", "done"):
+        move.journal().undo(change)
+        move.assert_at(move.stage.path)
+        return
+    step = "undoing" if step == "intended" else step
+    move.stage.in_a_process_that_dies_at(step, lambda die: move.journal(die).undo(change))
+    list(move.journal().recover_abandoned())
+    move.assert_at(move.target if step in ("undoing", "copied") else move.stage.path)
+    if step in ("undoing", "copied"):
+        assert move.stage.changes()[0][0] == "done", "it may be undone again"
+        move.journal().undo(change)
+        move.assert_at(move.stage.path)
+
+
+@pytest.mark.parametrize("move", ["one", "two"], indirect=True)
+def test_a_move_never_takes_a_name_that_somebody_took_meanwhile(move: Move) -> None:
+    def take(step: str) -> None:
+        if step == "intended":
+            move.target.write_bytes(b"another film")
+
+    with pytest.raises(errors.TargetExists):
+        move.go(take)
+    assert move.target.read_bytes() == b"another film"
+    move.target.unlink()
+    move.assert_at(move.stage.path)
+
+
+@pytest.mark.parametrize("move", ["two"], indirect=True)
+def test_a_copy_without_room_is_not_begun(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
+    with pytest.raises(errors.DiskFull):
+        move.go()
+    move.assert_at(move.stage.path)
+
+
+@pytest.mark.parametrize("move", ["two"], indirect=True)
+def test_a_move_whose_copying_is_stopped_leaves_all_as_it_was(move: Move) -> None:
+    def stop(_: int) -> None:
+        raise LeaseLost(move.stage.lease.job_id, 1, "cancelled")
+
+    with pytest.raises(LeaseLost):
+        move.journal().move(
+            move.stage.lease, move.stage.video, path=move.stage.path, target=move.target, mark="mark", columns={},
+            on_bytes=stop,
+        )  # fmt: skip
+    move.assert_at(move.stage.path)
+
+
+def test_only_sidecars_of_this_very_video_come_along(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.srt", "a.de.forced.srt", "a.nfo", "a.txt", "ab.srt", "a.b.mp4", "a.b.srt", "a.b.nfo"):
+        (tmp_path / name).touch()
+    found = relocate.sidecars(tmp_path / "a.mp4", tmp_path / "to/c.mkv")
+    assert [(here.name, there.name) for here, there in found] == [
+        ("a.de.forced.srt", "c.de.forced.srt"),
+        ("a.nfo", "c.nfo"),
+        ("a.srt", "c.srt"),
+    ]
+    (tmp_path / "a.mkv").touch()
+    assert relocate.sidecars(tmp_path / "a.mp4", tmp_path / "to/c.mkv") == ()
 
 
 # Undoing

@@ -17,8 +17,11 @@ from starlette.routing import Match
 
 from jobqueue_bridge.api.wire import Problem
 from jobqueue_bridge.errors import (
+    AmbiguousChange,
     AmbiguousJob,
     AmbiguousVideo,
+    ChangeNotFound,
+    ChangeUnderWay,
     DatabaseUnreachable,
     FieldProblem,
     InvalidJob,
@@ -43,8 +46,11 @@ STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
         RoleForbidden: 403,
         JobNotFound: 404,
         VideoNotFound: 404,
+        ChangeNotFound: 404,
         AmbiguousJob: 409,
         AmbiguousVideo: 409,
+        AmbiguousChange: 409,
+        ChangeUnderWay: 409,
         JobAlreadyLive: 409,
         LeaseLost: 409,
         MoveForbidden: 409,

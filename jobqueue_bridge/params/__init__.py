@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
 from jobqueue_bridge.params.compilations import CompileRandom
 from jobqueue_bridge.params.fields import Params
-from jobqueue_bridge.params.library import DirectoryScan, PublicScan, Scan, Validate
+from jobqueue_bridge.params.library import DirectoryScan, MoveToLibrary, PublicScan, Scan, Validate
 from jobqueue_bridge.params.renditions import ReencodeStreaming, ThumbnailGenerate
 from jobqueue_bridge.text import storable
 from jobqueue_bridge.vocabulary import JobType
@@ -21,6 +21,7 @@ __all__ = [
     "MODELS",
     "CompileRandom",
     "DirectoryScan",
+    "MoveToLibrary",
     "Params",
     "PublicScan",
     "ReencodeStreaming",
@@ -39,6 +40,7 @@ MODELS: Mapping[JobType, type[Params]] = MappingProxyType(
         JobType.THUMBNAIL_GENERATE: ThumbnailGenerate,
         JobType.REENCODE_STREAMING: ReencodeStreaming,
         JobType.COMPILE_RANDOM: CompileRandom,
+        JobType.MOVE_TO_LIBRARY: MoveToLibrary,
     }
 )
 

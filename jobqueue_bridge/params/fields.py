@@ -33,6 +33,15 @@ def _below_the_library(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
+def _plain_name(name: str) -> str:
+    """Scans pass over hidden and unfinished files, so none may be made of a video."""
+    if "/" in name:
+        raise ValueError("must be a name, not a path; subdirectory takes folders")
+    if name.startswith(".") or ".partial" in name.lower():
+        raise ValueError("must not begin with a dot nor contain '.partial'")
+    return name
+
+
 def _video_file(path: str) -> str:
     if not path.lower().endswith(".mp4"):
         raise ValueError("must end in .mp4")
@@ -46,6 +55,7 @@ def _no_boolean(value: Any) -> Any:
 
 
 LibraryPath = Annotated[str, Field(min_length=1), AfterValidator(_below_the_library)]
+FileName = Annotated[LibraryPath, AfterValidator(_plain_name)]
 Mp4Path = Annotated[LibraryPath, AfterValidator(_video_file)]
 DirectoryType = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Preset = Annotated[

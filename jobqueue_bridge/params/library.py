@@ -1,8 +1,12 @@
 """Params of the jobs that keep the library's rows in step with its files."""
 
+from typing import Literal
+
 from pydantic import Field
 
-from jobqueue_bridge.params.fields import DirectoryType, LibraryPath, OneVideo, Params
+from jobqueue_bridge.params.fields import DirectoryType, FileName, LibraryPath, OneVideo, Params
+
+_AT_THE_ROOT = ("inbox", "playback", "compilations")
 
 
 class DirectoryScan(Params):
@@ -45,6 +49,32 @@ class PublicScan(DirectoryScan):
 
     def unique_key(self) -> str | None:
         return f"public_scan:{self.directory}:{self.skip_existing}"
+
+
+class MoveToLibrary(OneVideo):
+    """Move a video's file to the folder of a directory type; its row, with tags and lineage, follows."""
+
+    directory_type: Literal[
+        "studios", "gifs", "private", "inbox", "curated", "playback", "compilations", "videos", "highlights"
+    ] = Field(description="inbox, playback and compilations lie at the library's root, the others below library/.")
+    subdirectory: LibraryPath | None = Field(default=None, description="Folders below that one; made where missing.")
+    filename: FileName | None = Field(
+        default=None,
+        description="The new name; the extension is added where it lacks. Default: the old name.",
+    )
+    on_collision: Literal["rename", "fail", "skip"] = Field(
+        default="rename",
+        description="Where the name is taken: take one like it, fail, or, if the contents are equal, do nothing.",
+    )
+
+    @property
+    def directory(self) -> str:
+        """The folder that the video goes to, relative to the library root."""
+        top = self.directory_type if self.directory_type in _AT_THE_ROOT else f"library/{self.directory_type}"
+        return f"{top}/{self.subdirectory}" if self.subdirectory else top
+
+    def unique_key(self) -> str | None:
+        return f"move_to_library:{self.video_id}"
 
 
 class Validate(OneVideo):

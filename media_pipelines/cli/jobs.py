@@ -13,12 +13,15 @@ from jobqueue_bridge.errors import JobNotFound
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
+from media_pipelines.cli.cleanup import cleanup
 from media_pipelines.cli.job_text import everything, statistics, table
 from media_pipelines.cli.output import INTERRUPTED, USAGE, err, fail, print_json
 from media_pipelines.cli.printable import printable, printable_lines
 from media_pipelines.cli.watching import end_with, follow_log, wait_for
 
 app = typer.Typer(help="Ask for jobs and look at them.", no_args_is_help=True)
+
+app.command()(cleanup)
 
 AS_JSON = typer.Option(False, "--json", help="Print JSON, with the API's field names.")
 _REFERENCE = typer.Argument(metavar="ID", help="The job's id, or its first characters.")

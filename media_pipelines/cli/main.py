@@ -18,6 +18,7 @@ COMMANDS = {
     "jobs": "media_pipelines.cli.jobs",
     "videos": "media_pipelines.cli.videos",
     "scan": "media_pipelines.cli.videos",
+    "restore": "media_pipelines.cli.originals",
     "token": "media_pipelines.cli.token",
 }
 

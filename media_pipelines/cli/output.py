@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jobqueue_bridge.errors import (
+    AmbiguousChange,
     AmbiguousJob,
     AmbiguousVideo,
+    ChangeNotFound,
     DatabaseUnreachable,
     InvalidJob,
     InvalidSettings,
@@ -25,7 +27,10 @@ from media_pipelines.platform.errors import NotRunning, PlatformError
 from media_pipelines.platform.lock import holder_of
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
-_BAD_USAGE = (InvalidSettings, InvalidJob, AmbiguousJob, AmbiguousVideo, JobNotFound, VideoNotFound)
+_BAD_USAGE = (
+    InvalidSettings, InvalidJob, AmbiguousJob, AmbiguousVideo, AmbiguousChange,
+    JobNotFound, VideoNotFound, ChangeNotFound,
+)  # fmt: skip
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

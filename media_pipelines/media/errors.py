@@ -213,6 +213,19 @@ class CopyDiffers(MediaError):
         return f"{_shown(self.path)}: its copy reads back differently; the copy was discarded"
 
 
+class OtherFileSystem(MediaError):
+    """A rename does not lead there, although the device looked the same (a bind mount, a union file system)."""
+
+    kind: Kind = "transient"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} lies on another file system"
+
+
 class CannotUndo(MediaError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)

@@ -159,7 +159,7 @@ def publish(partial: Path, target: Path, *, replace: bool = False) -> None:
     if replace:
         partial.replace(target)
     else:
-        _rename_to_free_name(partial, target)
+        rename_to_free_name(partial, target)
     flush(target.parent)
 
 
@@ -172,8 +172,10 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _rename_to_free_name(partial: Path, target: Path) -> None:
-    """The first way that the file system offers: exFAT and many network mounts lack one or two of the three."""
+def rename_to_free_name(partial: Path, target: Path) -> None:
+    """Raises TargetExists; OSError with EXDEV where the target lies on another file system.
+
+    The first way that the file system offers: exFAT and many network mounts lack one or two of the three."""
     for rename in (_rename_noreplace, _link_and_unlink):
         try:
             rename(partial, target)
@@ -223,6 +225,15 @@ def copy(source: Path, target: Path, on_bytes: Callable[[int], None] | None = No
     shutil.copystat(source, target)
     flush(target)
     return digest.hexdigest()
+
+
+def forget_cached(path: Path) -> None:
+    """What is read next comes from the disk, as far as the kernel heeds it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:

@@ -215,7 +215,7 @@ def put_back(backup: Path, path: Path, original: Identity, made: Path, result: I
     at_path = found(path)
     is_back = found(backup) is None and original.likeness(at_path) > 0
     if not is_back:
-        _require_undoable(backup, path, original, made, result)
+        require_undoable(backup, path, original, made, result)
         if made == path:
             backup.replace(path)
         else:
@@ -226,7 +226,8 @@ def put_back(backup: Path, path: Path, original: Identity, made: Path, result: I
         files.flush(folder)
 
 
-def _require_undoable(backup: Path, path: Path, original: Identity, made: Path, result: Identity) -> None:
+def require_undoable(backup: Path, path: Path, original: Identity, made: Path, result: Identity) -> None:
+    """Raises CannotUndo with what would be lost, or is."""
     kept = found(backup)
     if kept is None:
         raise errors.CannotUndo(path, f"the original that was kept as {backup.name} is gone")

@@ -75,3 +75,35 @@ def replace_original(
     kept = f"the original is kept as {change.backup}" if change.backup else "the original is gone"
     attempt.log(f"{change.target} is the new file; {kept}")
     return change
+
+
+def move_original(attempt: Attempt, queue: Queue, library: Library, video: Video, target: Path) -> FileChange:
+    """Let a video's file go to a free name, and its row follow, whatever crashes meanwhile.
+
+    Raises SourceChanged, TargetExists, DiskFull, CopyDiffers, LeaseLost, ChangeUnderWay or OSError: then all is as it
+    was.
+    """
+    path = library.path(video.path)
+    to_do_bytes = 2 * max(1, path.stat().st_size)  # written, then read back
+    done_bytes = 0
+
+    def count(more_bytes: int) -> None:
+        nonlocal done_bytes
+        attempt.check()
+        done_bytes += more_bytes
+        attempt.progress(min(99.0, 100 * done_bytes / to_do_bytes), size_bytes=done_bytes)
+
+    change = journal(queue, library).move(
+        attempt.lease,
+        video.id,
+        path=path,
+        target=target,
+        mark=owner(attempt.job.id, attempt.job.attempt),
+        columns={"directory_type": directory_type(library.relative(target))},
+        on_bytes=count,
+    )
+    attempt.log(f"{change.path} is {change.target} now")
+    for here, there in change.facts["sidecars"]:
+        moved = library.path(there).exists() and not library.path(here).exists()
+        attempt.log(f"{here} {'came along' if moved else 'stays: its new name is taken'}")
+    return change
