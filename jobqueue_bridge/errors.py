@@ -102,6 +102,24 @@ class InvalidSettings(QueueError):
         super().__init__("Settings: " + "; ".join(str(problem) for problem in self.problems))
 
 
+@dataclass(frozen=True)
+class PolicyProblem:
+    """One thing wrong with a policy: file and line, or None for the command line; the key; what is wrong."""
+
+    where: str | None
+    key: str
+    problem: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.problem) if part)
+
+
+class InvalidPolicy(QueueError):
+    def __init__(self, problems: Sequence[PolicyProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
 class DatabaseUnreachable(QueueError):
     def __init__(self, url: str, reason: str) -> None:
         self.url, self.reason = url, reason

@@ -25,6 +25,8 @@ VRAM_UNIT_MB = 1000
 EMBEDDED_DATABASE = "media_pipelines"
 DAGSTER_SCHEMA = "dagster"
 _YEAR_S = 365 * 24 * 3600
+_GROUP = "jobs"
+_GROUPED = {"temp_directory", "backup_original"}
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
 
 
@@ -44,7 +46,16 @@ class _ConfigFile(YamlConfigSettingsSource):
             raise yaml.YAMLError(f"expected keys and values, found {type(content).__name__}")
         if odd := [key for key in content if not isinstance(key, str)]:
             raise yaml.YAMLError(f"expected names of settings as keys, found {odd[0]!r}")
-        return _by_variable(content)
+        return _by_variable(_unfolded(content))
+
+
+def _unfolded(content: dict[str, Any]) -> dict[str, Any]:
+    """VPO's file groups settings below `jobs:`; here they may stand there or at the top."""
+    group = content.get(_GROUP)
+    if group is None or not isinstance(group, dict):
+        return {key: value for key, value in content.items() if key != _GROUP or value is not None}
+    rest = {key: value for key, value in content.items() if key != _GROUP}
+    return {**rest, **{key if key in _GROUPED else f"{_GROUP}.{key}": value for key, value in group.items()}}
 
 
 def _by_variable(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +148,16 @@ class Settings(BaseSettings):
     nightly_compilation_cron: str = Field(default="0 3 * * *", validation_alias="MEDIA_NIGHTLY_COMPILATION_CRON")
     nightly_compilation_timezone: str = Field(default="UTC", validation_alias="MEDIA_NIGHTLY_COMPILATION_TIMEZONE")
     prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
+    temp_directory: str = Field(
+        default="",
+        validation_alias="MEDIA_TEMP_DIRECTORY",
+        description="Where a transcode is written before it is copied beside its target; empty: there at once.",
+    )
+    backup_original: bool = Field(
+        default=True,
+        validation_alias="MEDIA_BACKUP_ORIGINAL",
+        description="Keep what a transcode replaces beside it, as <name>.original.",
+    )
     ffmpeg_binary: str = Field(default="", validation_alias="FFMPEG_BINARY")
     ffprobe_binary: str = Field(default="", validation_alias="FFPROBE_BINARY")
 
@@ -157,6 +178,12 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("temp_directory", mode="before")
+    @classmethod
+    def _folder_or_none(cls, value: Any) -> Any:
+        """VPO writes null for none."""
+        return "" if value is None else str(Path(value).expanduser().absolute()) if value else value
 
     @field_validator("database_url")
     @classmethod

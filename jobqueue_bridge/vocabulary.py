@@ -22,6 +22,7 @@ class JobType(StrEnum):
     SCENE_EXTRACT = "scene_extract"
     THUMBNAIL_GENERATE = "thumbnail_generate"
     MOVE_TO_LIBRARY = "move_to_library"
+    TRANSCODE = "transcode"
 
 
 class JobStatus(StrEnum):
@@ -71,7 +72,7 @@ class Need:
 
 _CPU, _ENCODE, _AI = ResourceCategory.CPU, ResourceCategory.GPU_ENCODE, ResourceCategory.GPU_AI
 
-# Source: the job types table of the Media Job Queue specification.
+# Source: the job types table of the Media Job Queue specification; `transcode` is ours and needs what a re-encode does.
 NEEDS: Mapping[JobType, Need] = MappingProxyType(
     {
         JobType.SCAN: Need(_CPU, 0),
@@ -89,6 +90,7 @@ NEEDS: Mapping[JobType, Need] = MappingProxyType(
         JobType.SCENE_EXTRACT: Need(_AI, 8000),
         JobType.THUMBNAIL_GENERATE: Need(_CPU, 0),
         JobType.MOVE_TO_LIBRARY: Need(_CPU, 0),
+        JobType.TRANSCODE: Need(_ENCODE, 4000),
     }
 )
 

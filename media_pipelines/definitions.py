@@ -7,7 +7,7 @@ import dagster as dg
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.assets.compilations import random_compilation
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
-from media_pipelines.assets.renditions import streaming_rendition, thumbnail, video_metadata
+from media_pipelines.assets.renditions import compliant_video, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.gpu import Gpu
@@ -38,6 +38,7 @@ defs = dg.Definitions(
         video_metadata,
         thumbnail,
         streaming_rendition,
+        compliant_video,
         random_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],

@@ -57,7 +57,9 @@ def database(settings: Settings) -> sa.Engine:
     assert settings.embedded
     assert str(settings.home) in str(engine.url.query["host"]) or "media-pipelines-" in str(engine.url.query["host"])
     with engine.begin() as connection:
-        connection.execute(sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos, file_changes"))
+        connection.execute(
+            sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos, file_changes, transcode_outcomes")
+        )
     return engine
 
 

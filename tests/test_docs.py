@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from jobqueue_bridge import params
+from jobqueue_bridge.policy import Policy, load_policy
 from jobqueue_bridge.settings import Settings, variable_of
 from jobqueue_bridge.vocabulary import NEEDS, JobType
 from media_pipelines.cli.main import build
@@ -18,7 +19,7 @@ from media_pipelines.cli.main import build
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "docs/tour.md", *DECISIONS]
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "docs/tour.md", ROOT / "docs/policies.md", *DECISIONS]
 OURS = ("jobqueue_bridge/", "media_pipelines/", "tests/", "docs/", "bench/", ".ci/")
 AT_THE_TOP = (
     "workspace.yaml",
@@ -187,6 +188,20 @@ def test_every_job_type_stands_in_the_readme_with_its_needs_and_all_its_params(k
 def test_no_job_type_is_promised_that_cannot_be_run() -> None:
     promised = set(re.findall(r"^\| `([a-z_]+)` \| (?:cpu|gpu)", text_of(README), re.MULTILINE))
     assert promised == {kind.value for kind in params.MODELS}
+
+
+# Policies
+
+
+def test_every_key_of_a_policy_stands_in_the_guide_and_no_other() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text_of(ROOT / "docs/policies.md"), re.MULTILINE)
+    assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(Policy.model_fields)
+
+
+def test_the_policy_in_the_guide_is_sound(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", text_of(ROOT / "docs/policies.md"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "hevc.yaml").write_text(example)
+    assert load_policy(tmp_path / "hevc.yaml").target_video_codec == "hevc"
 
 
 # Decisions

@@ -14,6 +14,7 @@ from jobqueue_bridge.params.compilations import CompileRandom
 from jobqueue_bridge.params.fields import Params
 from jobqueue_bridge.params.library import DirectoryScan, MoveToLibrary, PublicScan, Scan, Validate
 from jobqueue_bridge.params.renditions import ReencodeStreaming, ThumbnailGenerate
+from jobqueue_bridge.params.transcode import Transcode
 from jobqueue_bridge.text import storable
 from jobqueue_bridge.vocabulary import JobType
 
@@ -27,6 +28,7 @@ __all__ = [
     "ReencodeStreaming",
     "Scan",
     "ThumbnailGenerate",
+    "Transcode",
     "Validate",
     "job_type",
     "parse",
@@ -41,6 +43,7 @@ MODELS: Mapping[JobType, type[Params]] = MappingProxyType(
         JobType.REENCODE_STREAMING: ReencodeStreaming,
         JobType.COMPILE_RANDOM: CompileRandom,
         JobType.MOVE_TO_LIBRARY: MoveToLibrary,
+        JobType.TRANSCODE: Transcode,
     }
 )
 

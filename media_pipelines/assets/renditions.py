@@ -6,6 +6,7 @@ import dagster as dg
 
 from media_pipelines.ops.reencode import encode_rendition, find_source, publish_rendition, verify_rendition
 from media_pipelines.ops.thumbnail import take_thumbnail
+from media_pipelines.ops.transcode import encode_to_comply, examine_source, publish_result, verify_result
 from media_pipelines.ops.validate import validate_video
 from media_pipelines.ops.videos import VIDEO_PARTITIONS
 
@@ -43,3 +44,14 @@ def thumbnail(library_video: object) -> Any:
 )
 def streaming_rendition(library_video: object) -> Any:
     return publish_rendition(verify_rendition(encode_rendition(find_source(library_video))))
+
+
+@dg.graph_asset(
+    ins=_OF_THE_VIDEO,
+    partitions_def=VIDEO_PARTITIONS,
+    group_name="videos",
+    kinds={"ffmpeg"},
+    description="A video that complies with a policy, because it did or because it was encoded anew.",
+)
+def compliant_video(library_video: object) -> Any:
+    return publish_result(verify_result(encode_to_comply(examine_source(library_video))))

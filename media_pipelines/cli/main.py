@@ -19,6 +19,7 @@ COMMANDS = {
     "videos": "media_pipelines.cli.videos",
     "scan": "media_pipelines.cli.videos",
     "restore": "media_pipelines.cli.originals",
+    "transcode": "media_pipelines.cli.transcode",
     "token": "media_pipelines.cli.token",
 }
 

@@ -17,6 +17,7 @@ from jobqueue_bridge.errors import (
     ChangeNotFound,
     DatabaseUnreachable,
     InvalidJob,
+    InvalidPolicy,
     InvalidSettings,
     JobNotFound,
     QueueError,
@@ -28,7 +29,7 @@ from media_pipelines.platform.lock import holder_of
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 _BAD_USAGE = (
-    InvalidSettings, InvalidJob, AmbiguousJob, AmbiguousVideo, AmbiguousChange,
+    InvalidSettings, InvalidPolicy, InvalidJob, AmbiguousJob, AmbiguousVideo, AmbiguousChange,
     JobNotFound, VideoNotFound, ChangeNotFound,
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -216,6 +217,32 @@ def show_config(context: typer.Context, as_json: bool = typer.Option(False, "--j
         print_json(rows)
     else:
         print_table(("variable", "config.yaml", "value", "from"), (list(row.values()) for row in rows))
+
+
+@config_app.command()
+def policy(
+    file: Path = typer.Argument(metavar="FILE", help="A policy, as `transcode --policy` takes it."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Check a policy file; show every key with the value that counts."""
+    from jobqueue_bridge.policy import load_policy, policy_hash
+
+    found = load_policy(file)
+    if as_json:
+        print_json({"hash": policy_hash(found), "policy": found.effective()})
+        return
+    rows = [
+        (key, _said(value), "file" if key in found.model_fields_set else "default")
+        for key, value in found.effective().items()
+    ]
+    print_table(("key", "value", "from"), rows)
+    out.print(f"\nIt is sound. Hash {policy_hash(found)[:12]}")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_said(inner)}" for key, inner in value.items() if inner)
+    return ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)
 
 
 def _shown(settings: Settings, field: str) -> object:

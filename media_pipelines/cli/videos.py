@@ -1,6 +1,5 @@
 """`videos …` and `scan`: the library as the queue knows it, and looking for new files in it."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from jobqueue_bridge.errors import JobAlreadyLive, VideoNotFound
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobType, Origin
 from media_pipelines.cli.jobs import AS_JSON, report
+from media_pipelines.cli.library_paths import in_library, lies_below, relative
 from media_pipelines.cli.output import USAGE, err, fail, print_json
 from media_pipelines.cli.printable import cell, clock, local_time, printable, size
 
@@ -30,7 +30,7 @@ def scan(
 ) -> None:
     """Look for new videos."""
     settings = load_settings()
-    params = {} if path is None else {"path": _in_library(settings, path)}
+    params = {} if path is None else {"path": in_library(settings, path)}
     with engine_for(settings).begin() as connection:
         job = _enqueued_or_live(connection, queue.NewJob(JobType.SCAN.value, params, origin=Origin.CLI), settings)
     report(settings, job, wait=wait, as_json=as_json)
@@ -43,28 +43,6 @@ def _enqueued_or_live(connection: sa.Connection, asked: queue.NewJob, settings: 
     except JobAlreadyLive as error:
         err.print(f"Job {error.job_id} scans it already")
         return queue.get(connection, error.job_id)
-
-
-def _in_library(settings: Settings, path: Path) -> str:
-    """The path relative to the library root, taken relative to here or else to the root; exit 2 where it is outside."""
-    root = settings.media_library_path
-    found = next((candidate for candidate in (Path.cwd() / path, root / path) if _lies_below(candidate, root)), None)
-    if found is None:
-        fail(f"{printable(str(path))} is not in the library {printable(str(root))}", USAGE)
-    if not found.exists():
-        fail(f"{printable(str(path))} does not exist", USAGE)
-    return _relative(found, root)
-
-
-def _lies_below(path: Path, root: Path) -> bool:
-    """Also when symlinks are followed, so that none leads out of the library."""
-    return path.resolve().is_relative_to(root.resolve())
-
-
-def _relative(path: Path, root: Path) -> str:
-    """As it was named where that is below the root as configured; otherwise with symlinks followed."""
-    named = Path(os.path.normpath(path))
-    return str(named.relative_to(root) if named.is_relative_to(root) else path.resolve().relative_to(root.resolve()))
 
 
 @app.command("list")
@@ -128,5 +106,5 @@ def _find(connection: sa.Connection, reference: str, settings: Settings) -> vide
 def _readings(reference: str, root: Path) -> Iterator[str]:
     """An id, the start of one or a path in the library, as given; else a path of this machine."""
     yield reference
-    if _lies_below(Path.cwd() / reference, root):
-        yield _relative(Path.cwd() / reference, root)
+    if lies_below(Path.cwd() / reference, root):
+        yield relative(Path.cwd() / reference, root)

@@ -180,6 +180,33 @@ class OutputRejected(MediaError):
         return f"{_shown(self.path)} was rejected: {'; '.join(self.problems)}"
 
 
+class CannotTranscode(MediaError):
+    """The file could be read, but what was asked for would fail or do harm."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{_shown(self.path)} was left as it is: {self.reason}"
+
+
+class ResultTooLarge(MediaError):
+    """What is being made would be, or is, larger than the policy allows."""
+
+    def __init__(self, path: Path, size_bytes: int, limit_bytes: int, projected: bool = False) -> None:
+        super().__init__(path, size_bytes, limit_bytes, projected)
+        self.path = path
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        self.projected = projected
+
+    def __str__(self) -> str:
+        verb = "would have" if self.projected else "has"
+        return f"the result {verb} {self.size_bytes} bytes, the limit is {self.limit_bytes}"
+
+
 class TargetExists(MediaError):
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -46,8 +46,9 @@ def resolve_inside(root: Path, relative: str) -> Path:
     return root / relative
 
 
-def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None) -> Iterator[Path]:
-    """Video files below a folder of the library, each folder in the order of its names.
+def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None, *, recursive: bool = True) -> Iterator[Path]:
+    """Video files below a folder of the library, each folder in the order of its names; without `recursive` only those
+    in the folder itself.
 
     Passes silently over hidden files, `.partial` files, files of other kinds and the folders that NAS systems leave;
     reports to `on_skip` what looks like a video or a folder and cannot be taken.
@@ -66,6 +67,8 @@ def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None) -> Itera
                 continue
             if (info.st_dev, info.st_ino) in seen:
                 skip(path, "the folder was visited already (a symbolic link)")
+                continue
+            if seen and not recursive:
                 continue
             seen.add((info.st_dev, info.st_ino))
             waiting.extend(reversed(list(_entries(path, inside, skip))))

@@ -1,14 +1,14 @@
 """Carrying out an encode plan inside an attempt: down the ladder of encoders, with every step on the job's record."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from media_pipelines.media import encoders
 from media_pipelines.media.commands.rendition import encode
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
-from media_pipelines.media.ffmpeg import run
+from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.plan import EncodePlan
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.outputs import Output
@@ -40,12 +40,13 @@ def run_encode(
     plan: EncodePlan,
     *,
     share_percent: float = ENCODED_PERCENT,
+    watch: Callable[[Progress], None] | None = None,
 ) -> Encoded:
     """Write `output.partial` by the first way that works: hardware for decoding and encoding, hardware for encoding
     alone, software. Which one it was, and why the better ones were not, stands in the job's log and its attempt.
 
     Call it within `removing_partials`, after `require_space`. Raises NoEncoder and what `media.ffmpeg.run` raises; of a
-    failure in the file no other way is tried.
+    failure in the file no other way is tried. `watch` hears of every report; what it raises ends the encode.
     """
     for line in plan.dropped:
         attempt.log(f"Left out: {line}")
@@ -56,7 +57,7 @@ def run_encode(
         attempt.record_encoder(f"{way}: {way.reason}")
         attempt.log(f"Encoder: {way} ({way.reason})")
         try:
-            return _carried_out(attempt, ffmpeg, source, output, plan, way, share_percent)
+            return _carried_out(attempt, ffmpeg, source, output, plan, way, _reporting(attempt, share_percent, watch))
         except (FfmpegFailed, FfmpegStalled) as error:
             if n == len(ladder) - 1 or not rung.encoder.hardware or not encoders.blames_hardware(error):
                 raise
@@ -77,8 +78,27 @@ def _cause(error: FfmpegFailed | FfmpegStalled) -> str:
     return encoders.short_reason("\n".join(error.stderr_tail), error.exit_code)
 
 
+def _reporting(
+    attempt: Attempt, share_percent: float, watch: Callable[[Progress], None] | None
+) -> Callable[[Progress], None]:
+    reporter = Reporter(attempt, share_percent)
+
+    def report(progress: Progress) -> None:
+        reporter.ffmpeg(progress)
+        if watch is not None:
+            watch(progress)
+
+    return report
+
+
 def _carried_out(
-    attempt: Attempt, ffmpeg: Ffmpeg, source: Probe, output: Output, plan: EncodePlan, way: Way, share_percent: float
+    attempt: Attempt,
+    ffmpeg: Ffmpeg,
+    source: Probe,
+    output: Output,
+    plan: EncodePlan,
+    way: Way,
+    report: Callable[[Progress], None],
 ) -> Encoded:
     if plan.video and plan.video.hdr == "tonemap" and not way.tone_map:
         attempt.log("No tone mapping: this ffmpeg has neither zscale nor libplacebo; the HDR curve is kept")
@@ -88,7 +108,7 @@ def _carried_out(
         run(
             command,
             duration_s=source.duration_s,
-            on_progress=Reporter(attempt, share_percent).ffmpeg,
+            on_progress=report,
             stop=attempt.stop_reason,
             stall_timeout_s=ffmpeg.stall_timeout_s,
             on_line=on_line,

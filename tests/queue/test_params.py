@@ -26,6 +26,7 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"count": 10, "min_duration": None, "max_duration": None, "orientation": None, "seed": None},
     ),
+    JobType.TRANSCODE: ({"videoId": VIDEO, "policy": {"target_video_codec": "hevc"}}, {"force": False}),
 }
 
 # The specification's own examples.
@@ -48,6 +49,12 @@ FULL: dict[JobType, dict[str, Any]] = {
         "maxDuration": 120,
         "orientation": "landscape",
         "outputPath": "compilations/random-001.mp4",
+    },
+    JobType.TRANSCODE: {
+        "videoId": VIDEO,
+        "inputPath": "inbox/original.mp4",
+        "policy": {"target_video_codec": "av1", "audio_downmix": "5.1", "skip_if": {"bitrate_under": "2M"}},
+        "force": True,
     },
 }
 
@@ -129,6 +136,9 @@ def test_params_must_be_an_object(kind: JobType, raw: Any, got: str) -> None:
         (JobType.SCAN, "directoryType", "", "at least 1 character"),
         (JobType.SCAN, "skipExisting", "perhaps", "valid boolean"),
         (JobType.PUBLIC_SCAN, "directoryType", "a/b", "should match pattern"),
+        (JobType.TRANSCODE, "policy", {}, "says nothing that is to be done"),
+        (JobType.TRANSCODE, "policy", None, "valid dictionary"),
+        (JobType.TRANSCODE, "force", "perhaps", "valid boolean"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(kind: JobType, name: str, bad: Any, message: str) -> None:
@@ -224,7 +234,7 @@ def test_a_type_with_a_model_is_found_by_its_name(kind: JobType) -> None:
 
 def test_a_job_about_a_video_names_it() -> None:
     named = {kind for kind in TYPES if params.parse(kind, LEAST[kind][0]).video_ids() == (UUID(VIDEO),)}
-    assert named == {JobType.VALIDATE, JobType.THUMBNAIL_GENERATE, JobType.REENCODE_STREAMING}
+    assert named == {JobType.VALIDATE, JobType.THUMBNAIL_GENERATE, JobType.REENCODE_STREAMING, JobType.TRANSCODE}
 
 
 @pytest.mark.parametrize(

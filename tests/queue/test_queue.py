@@ -51,7 +51,8 @@ def heard(settings: Settings, connection: sa.Connection) -> Callable[[], int]:
 
 
 def ask(kind: JobType, video: UUID) -> NewJob:
-    return NewJob(kind.value, {"videoId": str(video)} if "video_id" in MODELS[kind].model_fields else {})
+    wanted = {"policy": {"target_video_codec": "hevc"}} if kind == JobType.TRANSCODE else {}
+    return NewJob(kind.value, {"videoId": str(video), **wanted} if "video_id" in MODELS[kind].model_fields else wanted)
 
 
 def field_problems(refused: pytest.ExceptionInfo[InvalidJob]) -> dict[str, str]:

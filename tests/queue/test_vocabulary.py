@@ -27,8 +27,12 @@ def test_every_type_needs_what_the_specification_says() -> None:
         JobType(kind): Need(ResourceCategory(category), int(vram_mb))
         for kind, category, vram_mb in map(str.split, SPECIFIED.strip().splitlines())
     }
-    assert specified == NEEDS
-    assert set(specified) == set(JobType)
+    assert {kind: need for kind, need in NEEDS.items() if kind != JobType.TRANSCODE} == specified
+
+
+def test_a_transcode_needs_what_a_re_encode_does() -> None:
+    assert NEEDS[JobType.TRANSCODE] == NEEDS[JobType.REENCODE_STREAMING]
+    assert set(NEEDS) == set(JobType)
 
 
 def test_every_status_has_its_moves() -> None:
