@@ -17,6 +17,7 @@ from jobqueue_bridge.params import MODELS
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs, utcnow
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType, ResourceCategory
+from tests.job_params import least
 
 JOBS = "/api/media/jobs"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -88,10 +89,7 @@ def test_the_specifications_own_example_body_is_accepted(api: httpx.Client, add_
 def test_category_and_vram_come_from_the_type_where_they_are_left_out(
     api: httpx.Client, add_video: Add, kind: JobType
 ) -> None:
-    needs_video = kind in ("validate", "thumbnail_generate", "reencode_streaming")
-    params = {"videoId": str(add_video())} if needs_video else {}
-
-    job = api.post(JOBS, json={"type": kind, "params": params}).raise_for_status().json()
+    job = api.post(JOBS, json={"type": kind, "params": least(kind, add_video())}).raise_for_status().json()
 
     assert (job["resourceCategory"], job["vramRequired"]) == (NEEDS[kind].category, NEEDS[kind].vram_mb)
 

@@ -26,6 +26,10 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"count": 10, "min_duration": None, "max_duration": None, "orientation": None, "seed": None},
     ),
+    JobType.MOVE_TO_LIBRARY: (
+        {"videoId": VIDEO, "directoryType": "studios"},
+        {"subdirectory": None, "filename": None, "on_collision": "rename"},
+    ),
     JobType.TRANSCODE: ({"videoId": VIDEO, "policy": {"target_video_codec": "hevc"}}, {"force": False}),
 }
 
@@ -49,6 +53,13 @@ FULL: dict[JobType, dict[str, Any]] = {
         "maxDuration": 120,
         "orientation": "landscape",
         "outputPath": "compilations/random-001.mp4",
+    },
+    JobType.MOVE_TO_LIBRARY: {
+        "videoId": VIDEO,
+        "directoryType": "studios",
+        "subdirectory": "A/B",
+        "filename": "new name.mp4",
+        "onCollision": "fail",
     },
     JobType.TRANSCODE: {
         "videoId": VIDEO,
@@ -234,7 +245,13 @@ def test_a_type_with_a_model_is_found_by_its_name(kind: JobType) -> None:
 
 def test_a_job_about_a_video_names_it() -> None:
     named = {kind for kind in TYPES if params.parse(kind, LEAST[kind][0]).video_ids() == (UUID(VIDEO),)}
-    assert named == {JobType.VALIDATE, JobType.THUMBNAIL_GENERATE, JobType.REENCODE_STREAMING, JobType.TRANSCODE}
+    assert named == {
+        JobType.VALIDATE,
+        JobType.THUMBNAIL_GENERATE,
+        JobType.REENCODE_STREAMING,
+        JobType.TRANSCODE,
+        JobType.MOVE_TO_LIBRARY,
+    }
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import job_leases, job_tallies, jobs
 from jobqueue_bridge.tables import videos as videos_table
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType, Origin, ResourceCategory
+from tests.job_params import least
 
 MakeJob = Callable[..., UUID]
 Row = Callable[[UUID], Any]
@@ -51,8 +52,7 @@ def heard(settings: Settings, connection: sa.Connection) -> Callable[[], int]:
 
 
 def ask(kind: JobType, video: UUID) -> NewJob:
-    wanted = {"policy": {"target_video_codec": "hevc"}} if kind == JobType.TRANSCODE else {}
-    return NewJob(kind.value, {"videoId": str(video), **wanted} if "video_id" in MODELS[kind].model_fields else wanted)
+    return NewJob(kind.value, least(kind, video))
 
 
 def field_problems(refused: pytest.ExceptionInfo[InvalidJob]) -> dict[str, str]:
