@@ -1,7 +1,7 @@
 # The commands of this checkout; `make help` lists them. Everything lives in .venv: no root, no system ffmpeg, no Postgres.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports definitions bench constraints clean
+.PHONY: help setup demo test check format lint types imports definitions bench corpus constraints clean
 
 # The interpreter that .venv is made from; `make setup PYTHON=/path/to/python3` chooses another.
 PYTHON ?=
@@ -77,6 +77,9 @@ definitions: setup ## Does Dagster load everything?
 
 bench: setup ## Measure starts, throughput and encodes against stock Dagster and bare ffmpeg
 	$(BIN)/python -m bench
+
+corpus: setup ## Hundreds of awkward files through every job type; prints the table (FILES="rotation cut": only those)
+	$(BIN)/python -m tests.corpus $(FILES)
 
 constraints: setup ## Pin in constraints.txt what .venv holds
 	{ echo '# Every version that CI runs; `make constraints` writes it from .venv.'; \

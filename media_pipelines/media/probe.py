@@ -67,6 +67,7 @@ _STEPS_BACK_S = (0.0, 3.0, 12.0, float("inf"))
 # A file without a duration is read once to find it, unless that would take too long.
 _MEASURED_BYTES = 4_000_000_000
 _WINDOW = 16
+_BOXES_AT_MOST = 1000
 _KILLED_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 # Beyond what a probe may take by itself: the pool has then lost track of its worker.
 _POOL_GRACE_S = 10.0
@@ -352,15 +353,15 @@ def _reason(error: Exception) -> str:
 
 
 def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_frames: int) -> Probe:
+    _require_whole(container, path, size_bytes)
     start_s = (container.start_time or 0) / 1_000_000
     streams = tuple(_stream(stream, start_s) for stream in container.streams)
     candidates = [stream for stream in streams if stream.kind == "video" and not stream.is_cover]
     if not candidates:
         raise errors.NoVideoStream(path)
     chosen = min(candidates, key=lambda stream: not stream.is_default)
-    video = _video_stream(container, chosen.index)
+    video = _video_stream(container, chosen.index, path)
     duration_s = _duration_s(container, streams)
-    _require_whole(container, path, size_bytes)
     frames = _Frames(container, video, path)
     first = frames.first()
     rotation = _rotation(first)
@@ -401,20 +402,46 @@ def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_f
 
 
 def _require_whole(container: "InputContainer", path: Path, size_bytes: int) -> None:
-    """An MP4's index says where each sample lies: a truncated file is told without reading its data."""
+    """An MP4's index says where each sample lies: a truncated file is told without reading its data. Of an index that
+    is itself cut libav reads the tracks that are left, so that one would be lost in silence."""
     if "mp4" not in container.format.name.split(","):
         return
+    index_end = _index_end(path, size_bytes)
+    if index_end > size_bytes:
+        raise errors.UnreadableMedia(path, f"it is truncated: {size_bytes} of at least {index_end} bytes")
     lasts = [stream.index_entries[-1] for stream in container.streams if len(stream.index_entries)]
     needed_bytes = max((entry.pos + entry.size for entry in lasts), default=0)
     if needed_bytes > size_bytes:
         raise errors.UnreadableMedia(path, f"it is truncated: {size_bytes} of at least {needed_bytes} bytes")
 
 
-def _video_stream(container: "InputContainer", index: int) -> "VideoStream":
+def _index_end(path: Path, size_bytes: int) -> int:
+    """Where the `moov` box of an MP4 says that it ends; 0 where none is found among the first boxes."""
+    at = 0
+    with path.open("rb") as file:
+        for _ in range(_BOXES_AT_MOST):
+            if at + 8 > size_bytes:
+                break
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4])
+            if length == 1:
+                length = int.from_bytes(head[8:16])
+            if head[4:8] == b"moov":
+                return at + length
+            if length < 8:
+                break
+            at += length
+    return 0
+
+
+def _video_stream(container: "InputContainer", index: int, path: Path) -> "VideoStream":
     from av.video.stream import VideoStream
 
     stream = container.streams[index]
     assert isinstance(stream, VideoStream)
+    if stream.codec_context is None:  # whatever PyAV's types say
+        raise errors.UnreadableMedia(path, "its video is in a format that cannot be decoded here")
     stream.codec_context.thread_count = 1
     return stream
 
@@ -667,16 +694,21 @@ class _Frames:
 
         try:
             return list(packet.decode())
-        except av.InvalidDataError:
+        except av.FFmpegError:  # decoders say "invalid argument" as well as "invalid data"
             return []
 
     def _seek(self, at_s: float) -> None:
+        import av
+
         time_base = self._video.time_base
         assert time_base is not None
         start_s = (self._container.start_time or 0) / 1_000_000
         # Seeking goes by decoding times, and in a transport stream the first of them lies before its start.
         wanted_s = start_s + at_s if at_s > 0 else min(0.0, start_s)
-        self._container.seek(round(wanted_s / time_base), stream=self._video, backward=True)
+        try:
+            self._container.seek(round(wanted_s / time_base), stream=self._video, backward=True)
+        except av.FFmpegError:  # raw streams and some old containers know no times to go to: read from the start
+            self._container.seek(0, unsupported_byte_offset=True)
 
     def _end_s(self, thing: Any) -> float:
         """When a packet or a frame ends, counted from the start of the file; 0 where it does not say."""

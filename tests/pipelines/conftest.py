@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobqueue_bridge import queue
+from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from media_pipelines.definitions import defs
@@ -42,6 +43,26 @@ def add_run(instance: dg.DagsterInstance, tags: dict[str, str], status: dg.Dagst
     return instance.add_run(run)
 
 
+def run_in_process(settings: Settings, instance: dg.DagsterInstance, job: Job) -> Job:
+    """Admit the one job that is ready, run it to its end, return its row."""
+    (dispatched,) = admit_ready(settings, Gpu())
+    assert dispatched.job.id == job.id
+    request = run_request(dispatched)
+    if request.partition_key:
+        for name in ("videos", "compilations"):
+            instance.add_dynamic_partitions(name, [request.partition_key])
+    assert request.job_name is not None
+    defs.resolve_job_def(request.job_name).execute_in_process(
+        run_config=request.run_config,
+        partition_key=request.partition_key,
+        tags=request.tags,
+        instance=instance,
+        raise_on_error=False,
+    )
+    with engine_for(settings).begin() as connection:
+        return queue.get(connection, job.id)
+
+
 @pytest.fixture
 def instance(settings: Settings, library: Path) -> Iterator[dg.DagsterInstance]:
     """A throw-away Dagster instance; the platform's settings reach the run through the environment, as in life."""
@@ -61,22 +82,7 @@ def run_job(database: sa.Engine, settings: Settings, instance: dg.DagsterInstanc
         return run_again(job)
 
     def run_again(job: Job) -> Job:
-        (dispatched,) = admit_ready(settings, Gpu())
-        assert dispatched.job.id == job.id
-        request = run_request(dispatched)
-        if request.partition_key:
-            for name in ("videos", "compilations"):
-                instance.add_dynamic_partitions(name, [request.partition_key])
-        assert request.job_name is not None
-        defs.resolve_job_def(request.job_name).execute_in_process(
-            run_config=request.run_config,
-            partition_key=request.partition_key,
-            tags=request.tags,
-            instance=instance,
-            raise_on_error=False,
-        )
-        with database.begin() as connection:
-            return queue.get(connection, job.id)
+        return run_in_process(settings, instance, job)
 
     run.again = run_again  # type: ignore[attr-defined]
     return run
