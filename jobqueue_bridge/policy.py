@@ -27,6 +27,7 @@ SCHEMA_VERSION = 2
 # Part of the hash: raise it when a policy comes to mean something else, so that old outcomes no longer count.
 _RULES = 1
 _FILE_MAX_BYTES = 1_000_000
+_DEEPEST = 10
 _ALIASES = {
     "h265": "hevc", "h.265": "hevc", "x265": "hevc",
     "h.264": "h264", "x264": "h264", "avc": "h264",
@@ -277,13 +278,13 @@ def load_policy(path: Path) -> Policy:
     """Read a policy file. Raises InvalidPolicy that names file, line and key of everything that is wrong."""
     text = _text(path)
     try:
-        _refuse_aliases(path, text)
+        _refuse_tricks(path, text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         duplicates = list(_duplicates(root)) if root is not None else []
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidPolicy([_no_yaml(path, error)]) from error
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:  # a date that no calendar has
         raise InvalidPolicy([PolicyProblem(str(path), "", f"is no plain YAML: {error}")]) from error
     if duplicates:
         raise InvalidPolicy([_at(path, root, where, "stands there twice") for where in duplicates])
@@ -331,12 +332,16 @@ def _no_yaml(path: Path, error: yaml.YAMLError) -> PolicyProblem:
     return PolicyProblem(where, "", f"is no YAML: {getattr(error, 'problem', None) or error}")
 
 
-def _refuse_aliases(path: Path, text: str) -> None:
-    """A policy needs none, and a few lines of them can describe more than a memory holds."""
+def _refuse_tricks(path: Path, text: str) -> None:
+    """A policy needs no aliases, a few lines of which can describe more than a memory holds, and is not deep."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        where = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise InvalidPolicy([PolicyProblem(f"{path}:{line}", "", f"write it out instead of *{event.anchor}")])
+            raise InvalidPolicy([PolicyProblem(where, "", f"write it out instead of *{event.anchor}")])
+        if depth > _DEEPEST:
+            raise InvalidPolicy([PolicyProblem(where, "", "is nested deeper than any policy")])
 
 
 Location = tuple[str | int, ...]

@@ -1,5 +1,6 @@
 """`transcode`: a policy for many files: what would happen to each, or a job for each that does not comply."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -113,9 +114,13 @@ def _verdicts(
 
 @contextmanager
 def _bar(count: int) -> Iterator[Callable[[], None]]:
-    """Progress on stderr where somebody looks; call what it yields for each file."""
+    """Progress on stderr where somebody looks; call what it yields for each file. What is printed meanwhile goes above
+    the bar where both are one terminal, and to where it was sent otherwise."""
     columns = (TextColumn("Looking at the files"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    together = sys.stdout.isatty()
+    with Progress(
+        *columns, console=err, transient=True, redirect_stdout=together, disable=not err.is_terminal
+    ) as progress:
         task = progress.add_task("", total=count)
         yield lambda: progress.advance(task)
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 _EPISODE = re.compile(
     r"[\s._(\[-]*\b(?:s(?P<s>\d{1,2})[\s._-]*e(?P<e>\d{1,3})|(?P<s2>\d{1,2})x(?P<e2>\d{2,3}))\b", re.I
 )
-_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)(?![\dp])")
+_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)(?![\dpx])")
 _RESOLUTION = re.compile(r"(?<![a-z0-9])(480p|576p|720p|1080[pi]|1440p|2160p|4320p|4k|8k|uhd)(?![a-z0-9])", re.I)
 _CODEC = re.compile(r"(?<![a-z0-9])([xh][. ]?26[45]|hevc|avc|av1|vp9|xvid|divx|mpeg-?2)(?![a-z0-9])", re.I)
 _SOURCES: Mapping[str, str] = {

@@ -49,9 +49,11 @@ _PROJECTED_AFTER_S, _PROJECTED_FROM_PERCENT = 20.0, 10.0
 
 @dataclass(frozen=True)
 class Task:
-    """One transcode before it is done: what the file was like, what it is to become and where that is written."""
+    """One transcode before it is done: what the file was like, what it is to become and where that is written. `file`
+    is where the source lies once symbolic links are followed; in its place, only a file itself can be replaced."""
 
     source: Probe
+    file: Path
     seen: Identity
     content: str
     wanted: Encode
@@ -89,7 +91,8 @@ def examine_source(context: dg.OpExecutionContext, job: JobRow, queue: Queue, li
         if change is not None:
             return Work(video, change=change)
         path = library.path(video.path)
-        before = replacing.seen(path)
+        file = path if wanted.policy.destination is None else path.resolve()
+        before = replacing.seen(file)
         examined = _examined(path, wanted, queue, library, ffmpeg)
         _refresh(queue, video, examined)
         match examined.decision:
@@ -101,7 +104,7 @@ def examine_source(context: dg.OpExecutionContext, job: JobRow, queue: Queue, li
             case Refuse(reason):
                 raise examined.error or CannotTranscode(path, reason)
             case Encode() as encode:
-                return Work(video, _task(attempt, library, video, examined, encode, before))
+                return Work(video, _task(attempt, library, video, examined, encode, file, before))
 
 
 def _examined(path: Path, wanted: params.Transcode, queue: Queue, library: Library, ffmpeg: Ffmpeg) -> Examined:
@@ -120,7 +123,7 @@ def _refresh(queue: Queue, video: Video, examined: Examined) -> None:
 
 
 def _task(
-    attempt: Attempt, library: Library, video: Video, examined: Examined, wanted: Encode, before: Identity
+    attempt: Attempt, library: Library, video: Video, examined: Examined, wanted: Encode, file: Path, before: Identity
 ) -> Task:
     assert examined.source is not None
     assert examined.content is not None
@@ -133,7 +136,7 @@ def _task(
     else:
         output = plan_output(attempt, library, None, f"{wanted.folder}/{wanted.name}")
     attempt.log(f"Output: {library.relative(output.target)}")
-    return Task(examined.source, before, examined.content, wanted, output)
+    return Task(examined.source, file, before, examined.content, wanted, output)
 
 
 @dg.op(description="Run ffmpeg as the plan says, where it may write; stop it when the result becomes too large.")
@@ -157,7 +160,7 @@ def encode_to_comply(context: dg.OpExecutionContext, work: Work, job: JobRow, qu
 def _encode(attempt: Attempt, queue: Queue, ffmpeg: Ffmpeg, task: Task, policy: Policy) -> Encoded:
     """In the temporary directory, if one is set, and from there beside the target."""
     output, folder = task.output, queue.settings.temp_directory
-    written = _in_temp_directory(attempt, output, Path(folder)) if folder else output
+    written = _in_temp_directory(attempt, output, Path(folder), task.source.size_bytes) if folder else output
     try:
         watch = _watching_size(task, policy)
         encoded = run_encode(attempt, ffmpeg, task.source, written, task.wanted.plan, watch=watch)
@@ -169,9 +172,10 @@ def _encode(attempt: Attempt, queue: Queue, ffmpeg: Ffmpeg, task: Task, policy: 
     return encoded
 
 
-def _in_temp_directory(attempt: Attempt, output: Output, folder: Path) -> Output:
+def _in_temp_directory(attempt: Attempt, output: Output, folder: Path, source_bytes: int) -> Output:
     folder.mkdir(parents=True, exist_ok=True)
     remove_left_behind(folder, attempt.job)
+    files.require_free_space(folder, source_bytes)
     written = replace(output, partial=folder / output.partial.name)
     attempt.writes(written.partial)
     return written
@@ -307,7 +311,7 @@ def _published(
 ) -> dict[str, Any]:
     assert work.result is not None
     if not task.output.published:
-        replacing.require_unchanged(task.source.path, task.seen)
+        replacing.require_unchanged(task.file, task.seen)
     target = publish(attempt, library, task.output)
     relative = library.relative(target)
     output_id = record_output(

@@ -195,3 +195,265 @@ def test_dry_run_and_real_run_agree_for_every_file_and_a_second_run_queues_nothi
     again = cli(*command)
     assert {action for action, _ in again.actions.values()} == {"skip", "refuse"}
     assert work() == []
+
+
+# What becomes of results
+
+
+TINY = "transcode:\n  target_video_codec: hevc\n  target_crf: 51\n  preset: ultrafast\n"
+HUGE = "transcode:\n  target_video_codec: hevc\n  target_crf: 0\n  preset: ultrafast\n"
+
+
+def only(jobs: list[Job]) -> dict[str, Any]:
+    (job,) = jobs
+    assert (job.status, job.error) == (JobStatus.COMPLETED, None)
+    assert job.result is not None
+    return job.result
+
+
+def test_a_larger_result_is_discarded_and_not_tried_again(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    path = clip("small.mp4", "-c:v", "libx264", "-crf", "40", tones=0)
+    before, command = path.read_bytes(), ("transcode", "--policy", policy(HUGE), path, "--json")
+    assert cli(*command).actions["small.mp4"][0] == "encode"
+    result = only(work())
+    assert result["outcome"] == "larger"
+    assert "the limit is" in result["detail"]
+    assert [file.name for file in path.parent.iterdir()] == ["small.mp4"]
+    assert path.read_bytes() == before
+
+    again = cli(*command)
+    assert (again.code, again.actions["small.mp4"][0]) == (0, "skip")
+    assert again.actions["small.mp4"][1].endswith("(tried before; --force tries again)")
+    assert work() == []
+    copy = path.with_name("copy.mp4")
+    copy.write_bytes(before)
+    assert cli("transcode", "--policy", policy(HUGE), copy, "--json").actions["copy.mp4"][0] == "skip"
+    assert cli(*command, "--force").actions["small.mp4"][0] == "encode"
+    assert only(work())["outcome"] == "larger"
+    kept = policy(HUGE + "  on_larger: keep-result\n")
+    assert cli("transcode", "--policy", kept, path, "--json").actions["small.mp4"][0] == "encode"
+    assert only(work())["outcome"] == "done"
+
+
+def test_a_job_for_what_was_tried_meanwhile_completes_with_that_outcome(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    """Two copies of one file are queued; what came of the first is known when the second starts."""
+    path = clip("small.mp4", "-c:v", "libx264", "-crf", "40", tones=0)
+    path.with_name("twin.mp4").write_bytes(path.read_bytes())
+    assert cli("transcode", "--policy", policy(HUGE), path.parent).code == 0
+    first, second = work()
+    assert first.result is not None
+    assert second.result is not None
+    assert [first.result["outcome"], second.result["outcome"]] == ["larger", "larger"]
+
+
+def test_two_copies_of_one_file_are_both_encoded(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    path = clip("one.mp4", *X264, tones=0)
+    twin = path.with_name("twin.mp4")
+    twin.write_bytes(path.read_bytes())
+    assert cli("transcode", "--policy", policy(TINY), path.parent).code == 0
+    assert [job.result and job.result["outcome"] for job in work()] == ["done", "done"]
+    assert [probed(each).video_codec for each in (path, twin)] == ["hevc", "hevc"]
+
+
+def test_a_result_that_the_policy_would_encode_again_is_not(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    """No result of this policy can be under its bit rate: it must not be encoded every night."""
+    path = clip("film.mp4", *X264, tones=0)
+    endless = policy("transcode:\n  target_video_codec: hevc\n  preset: ultrafast\n  skip_if: {bitrate_under: 8k}\n")
+    assert cli("transcode", "--policy", endless, path).code == 0
+    assert only(work())["outcome"] == "done"
+    again = cli("transcode", "--policy", endless, path, "--json")
+    assert again.actions["film.mp4"][0] == "skip"
+    assert "known to be compliant" in again.actions["film.mp4"][1]
+
+
+def test_a_destination_gets_the_result_and_the_source_stays(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]], library: Path,
+    database: sa.Engine,
+) -> None:  # fmt: skip
+    path = clip("The.Matrix.1999.avi", *X264, tones=0)
+    before = path.read_bytes()
+    to = policy(TINY + "  destination: 'Movies/{year}/{title}'\n")
+    dry = cli("transcode", "--policy", to, "-n", path)
+    assert "[QUEUE] The.Matrix.1999.avi: h264 -> hevc\n        Destination: Movies/1999/The Matrix/\n" in dry.out
+    assert cli("transcode", "--policy", to, path).code == 0
+    result = only(work())
+    assert result["outputPath"] == "Movies/1999/The Matrix/The.Matrix.1999.mkv"
+    assert probed(library / result["outputPath"]).video_codec == "hevc"
+    assert path.read_bytes() == before
+    with database.begin() as connection:
+        source = videos.find(connection, "library/videos/The.Matrix.1999.avi")
+        assert videos.find(connection, result["outputPath"]).source_video_id == source.id
+    again = cli("transcode", "--policy", to, path, "--json")
+    assert "done before" in again.actions["The.Matrix.1999.avi"][1]
+    assert cli("transcode", "--policy", to, library / "Movies", "-R", "--json").json[0]["action"] == "skip"
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    return monkeypatch.setenv
+
+
+def test_an_encode_is_written_in_the_temporary_directory_and_the_original_goes_where_that_is_wanted(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
+    setting: Callable[[str, str], None], tmp_path: Path, database: sa.Engine,
+) -> None:  # fmt: skip
+    path = clip("film.mp4", *X264, tones=0)
+    setting("MEDIA_TEMP_DIRECTORY", str(tmp_path / "fast"))
+    setting("MEDIA_BACKUP_ORIGINAL", "false")
+    assert cli("transcode", "--policy", policy(TINY), path).code == 0
+    (job,) = work()
+    assert (job.error, job.result and job.result["backupPath"]) == (None, None)
+    with database.begin() as connection:
+        assert f"file:{tmp_path}/fast/film." in queue.log_text(connection, job.id)
+    assert list((tmp_path / "fast").iterdir()) == []
+    assert [file.name for file in path.parent.iterdir()] == ["film.mp4"]
+    assert probed(path).video_codec == "hevc"
+
+
+# What must not be touched
+
+
+def test_a_file_of_several_names_and_a_link_are_refused_in_place_and_fine_with_a_destination(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    path = clip("film.mp4", *X264, tones=0)
+    path.with_name("second name.mp4").hardlink_to(path)
+    link = path.parent.parent / "link.mp4"
+    link.symlink_to(path)
+    command = ("transcode", path.parent, link, "--json", "--policy")
+    refused = cli(*command, policy(TINY))
+    assert refused.code == 1
+    assert {action for action, _ in refused.actions.values()} == {"refuse"}
+    assert "2 names (hard links)" in refused.actions["film.mp4"][1]
+    assert "symbolic link" in refused.actions["link.mp4"][1]
+    fine = cli(*command, policy(TINY + "  destination: elsewhere\n"))
+    assert {action for action, _ in fine.actions.values()} == {"encode"}
+    assert [job.status for job in work()] == [JobStatus.COMPLETED] * 3
+
+
+def test_a_taken_name_is_refused_before_anything_is_encoded(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path]
+) -> None:
+    clip("film.mkv", *X265, tones=0)
+    clip("film.avi", *X264, tones=0)
+    found = cli("transcode", "--policy", policy(TINY), "library/videos", "--json")
+    assert found.actions["film.avi"] == ("refuse", "'film.mkv', the name of the result, is taken")
+
+
+def test_a_source_that_breaks_after_it_was_queued_fails_its_job_and_is_marked(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
+    database: sa.Engine,
+) -> None:  # fmt: skip
+    path = clip("film.mp4", *X264, tones=0)
+    assert cli("transcode", "--policy", policy(TINY), path).code == 0
+    path.write_bytes(path.read_bytes()[:900])
+    (job,) = work()
+    assert job.status == JobStatus.FAILED
+    assert "film.mp4 cannot be read as a video" in (job.error or "")
+    with database.begin() as connection:
+        assert videos.find(connection, "library/videos/film.mp4").is_valid is False
+
+
+def test_a_file_that_a_live_job_works_on_is_not_queued_again(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path]
+) -> None:
+    path = clip("film.mp4", *X264, tones=0)
+    (first,) = cli("transcode", "--policy", policy(TINY), path, "--json").json
+    again = cli("transcode", "--policy", policy(HUGE), path, "--json")
+    assert (again.code, again.json[0]["action"], again.json[0]["outcome"]) == (0, "skip", "queued")
+    assert first["jobId"] in again.json[0]["reason"]
+
+
+def test_a_job_learns_what_an_unknown_file_holds(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
+    database: sa.Engine,
+) -> None:  # fmt: skip
+    path = clip("film.mp4", *X264, tones=0)
+    cli("transcode", "--policy", policy(TINY + "  destination: elsewhere\n"), path)
+    work()
+    with database.begin() as connection:
+        row = videos.find(connection, "library/videos/film.mp4")
+    assert (row.video_codec, row.width, row.size_bytes, row.is_valid) == ("h264", 320, path.stat().st_size, True)
+
+
+# When something goes wrong on the way
+
+
+@pytest.fixture
+def lossy_ffmpeg(ffmpeg: Path, tmp_path: Path, setting: Callable[[str, str], None]) -> None:
+    """An ffmpeg that ends its files after a third of a second and says that all is well."""
+    script = tmp_path / "ffmpeg"
+    script.write_text(
+        f"#!{sys.executable}\nimport os, sys\n*rest, output = sys.argv[1:]\n"
+        f"os.execv({str(ffmpeg)!r}, ['ffmpeg', *rest, '-t', '0.3', output])\n"
+    )
+    script.chmod(0o755)
+    setting("FFMPEG_BINARY", str(script))
+
+
+def test_a_result_that_fails_verification_is_discarded_and_not_made_again(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
+    lossy_ffmpeg: None, database: sa.Engine,
+) -> None:  # fmt: skip
+    path = clip("film.mp4", *X264, tones=0, seconds=3)
+    before = path.read_bytes()
+    assert cli("transcode", "--policy", policy(TINY), path).code == 0
+    (job,) = work()
+    assert (job.status, job.retry_after) == (JobStatus.FAILED, None)
+    assert "instead of 3.00 s" in (job.error or "")
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["film.mp4"]
+    again = cli("transcode", "--policy", policy(TINY), path, "--json")
+    assert again.actions["film.mp4"][0] == "skip"
+    assert "failed verification" in again.actions["film.mp4"][1]
+    wanted = {"target_video_codec": "hevc", "target_crf": 51, "preset": "ultrafast"}
+    params = {"inputPath": "library/videos/film.mp4", "policy": wanted}
+    assert cli("jobs", "create", "transcode", "--params", json.dumps(params)).code == 0
+    (by_hand,) = work()
+    assert (by_hand.status, "was left as it is" in (by_hand.error or "")) == (JobStatus.FAILED, True)
+
+
+def test_an_encode_that_is_going_to_be_too_large_is_stopped(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("media_pipelines.ops.transcode._PROJECTED_AFTER_S", 0.0)
+    path = clip("film.mp4", "-c:v", "libx264", "-crf", "51", "-preset", "ultrafast", tones=0, seconds=20)
+    assert cli("transcode", "--policy", policy(HUGE), path).code == 0
+    result = only(work())
+    assert result["outcome"] == "larger"
+    assert "would have" in result["detail"]
+    assert [file.name for file in path.parent.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("destination", ["", "  destination: elsewhere\n"], ids=["in place", "destination"])
+def test_a_job_that_died_after_its_result_was_there_only_completes(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
+    monkeypatch: pytest.MonkeyPatch, database: sa.Engine, library: Path, destination: str,
+) -> None:  # fmt: skip
+    path = clip("film.avi", *X264, tones=0)
+    assert cli("transcode", "--policy", policy(TINY + destination), path).code == 0
+
+    def die(*arguments: object) -> None:
+        raise OSError("the machine went down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("media_pipelines.ops.transcode._told", die)
+        (job,) = work()
+    assert job.status == JobStatus.PENDING
+    folder = library / ("elsewhere" if destination else "library/videos")
+    made = (folder / "film.mkv").stat()
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE jobs SET retry_after = NULL"))
+    result = only(work())
+    assert (result["outcome"], library / result["outputPath"]) == ("done", folder / "film.mkv")
+    assert (folder / "film.mkv").stat().st_ino == made.st_ino, "it was not made a second time"
+    assert cli("transcode", "--policy", policy(TINY + destination), folder, "--json").json[0]["action"] == "skip"
