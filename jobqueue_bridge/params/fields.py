@@ -66,6 +66,8 @@ Orientation = Literal["landscape", "portrait", "square"]
 VideoId = Annotated[UUID, Field(description="The video's id in the library.")]
 Int = Annotated[int, BeforeValidator(_no_boolean)]
 Crf = Annotated[Int, Field(ge=0, le=51, description="Constant rate factor: 0 is lossless, 51 the worst.")]
+Vmaf = Annotated[float, BeforeValidator(_no_boolean), Field(ge=1, le=100, allow_inf_nan=False)]
+Decibel = Annotated[float, BeforeValidator(_no_boolean), Field(ge=10, le=100, allow_inf_nan=False)]
 Kbps = Annotated[Int, Field(ge=100, le=200_000)]
 Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 

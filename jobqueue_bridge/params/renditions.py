@@ -1,10 +1,23 @@
 """Params of the jobs that make something of one video."""
 
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from jobqueue_bridge.params.fields import Crf, Int, Kbps, LibraryPath, Mp4Path, OneVideo, Params, Preset, Seconds
+from jobqueue_bridge.params.fields import (
+    Crf,
+    Decibel,
+    Int,
+    Kbps,
+    LibraryPath,
+    Mp4Path,
+    OneVideo,
+    Params,
+    Preset,
+    Seconds,
+    Vmaf,
+)
 
 
 class ThumbnailGenerate(OneVideo):
@@ -26,6 +39,32 @@ class ReencodeStreaming(Params):
     target_bitrate: Kbps = Field(default=2000, description="Upper bound of the video bit rate, kbit/s.")
     preset: Preset = "medium"
     crf: Crf = 23
+    target_vmaf: Vmaf | None = Field(
+        default=None,
+        description="VMAF that samples must reach (95 is close to transparent); searched for, no crf then.",
+    )
+    target_xpsnr: Decibel | None = Field(default=None, description="The same in XPSNR, which is faster to measure.")
+    max_size_percent: Int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Give up where the output would be larger than this share of the source; default: no limit.",
+    )
+    verify: Literal["sampled", "full"] = Field(
+        default="sampled", description="Decode a few frames and the end of the output, or every frame of it."
+    )
+    min_vmaf: Vmaf | None = Field(default=None, description="Refuse an output whose samples score less.")
+
+    @model_validator(mode="after")
+    def _asks_for_one_quality(self) -> "ReencodeStreaming":
+        asked = [
+            name
+            for name, field in (("crf", "crf"), ("targetVmaf", "target_vmaf"), ("targetXpsnr", "target_xpsnr"))
+            if field in self.model_fields_set and getattr(self, field) is not None
+        ]
+        if len(asked) > 1:
+            raise ValueError(f"{' and '.join(asked)} exclude each other: each of them decides the quality")
+        return self
 
     @model_validator(mode="after")
     def _names_a_source(self) -> "ReencodeStreaming":

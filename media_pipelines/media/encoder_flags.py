@@ -35,16 +35,17 @@ _NVENC_PRESETS = {
     "veryslow": "p7",
     "placebo": "p7",
 }
+# Those above 9 are not meant for films: SVT-AV1 itself warns of what they do to the picture.
 _SVT_PRESETS = {
-    "ultrafast": "12",
-    "superfast": "11",
-    "veryfast": "10",
-    "faster": "9",
-    "fast": "8",
-    "medium": "7",
+    "ultrafast": "9",
+    "superfast": "9",
+    "veryfast": "9",
+    "faster": "8",
+    "fast": "7",
+    "medium": "6",
     "slow": "5",
     "slower": "4",
-    "veryslow": "2",
+    "veryslow": "3",
     "placebo": "1",
 }
 _VPX_PRESETS = {
@@ -77,7 +78,7 @@ def family_of(encoder: str) -> Family:
 def flags(encoder: str, video: VideoPlan, hdr10: Hdr10 | None = None) -> list[str]:
     """The encoder with everything it must know. The quality must be known by now: ValueError for a Target."""
     return [
-        "-c:v", encoder,
+        "-c:v:0", encoder,
         *_preset(encoder, video.preset),
         *_quality(encoder, video),
         *_format(encoder, ten_bit=video.ten_bit),
@@ -124,10 +125,10 @@ def _constant_quality(encoder: str, crf: int, cap_kbps: int | None) -> list[str]
     cap = _cap(cap_kbps)
     match family_of(encoder), codec_of(encoder):
         case "nvenc", _:
-            return ["-rc", "vbr", "-cq", str(crf), "-b:v", "0", "-rc-lookahead", "20", *cap]
+            return ["-rc", "vbr", "-cq", str(crf), "-b:v:0", "0", "-rc-lookahead", "20", *cap]
         case "qsv", _:
             # With a cap it needs an average, too (QVBR); without one it is ICQ.
-            average = ["-b:v", f"{cap_kbps * 3 // 4}k"] if cap_kbps else []
+            average = ["-b:v:0", f"{cap_kbps * 3 // 4}k"] if cap_kbps else []
             return ["-global_quality", str(_scaled(encoder, crf, _QSV_WORST)), *average, *cap]
         case "vaapi", "h264" | "hevc":
             return ["-rc_mode", "CQP", "-qp", str(crf)] if cap_kbps is None else _vaapi_capped(crf, cap_kbps)
@@ -138,13 +139,13 @@ def _constant_quality(encoder: str, crf: int, cap_kbps: int | None) -> list[str]
             return _vaapi_capped(quantiser, cap_kbps)
         case _, "vp9":
             # In libvpx a bit rate beside a CRF is the cap ("constrained quality"); 0 says that there is none.
-            return ["-crf", str(crf), "-b:v", f"{cap_kbps}k" if cap_kbps else "0"]
+            return ["-crf", str(crf), "-b:v:0", f"{cap_kbps}k" if cap_kbps else "0"]
         case _:
             return ["-crf", str(crf), *cap]
 
 
 def _vaapi_capped(quality: int, cap_kbps: int) -> list[str]:
-    average = ["-b:v", f"{cap_kbps * 3 // 4}k"]
+    average = ["-b:v:0", f"{cap_kbps * 3 // 4}k"]
     return ["-rc_mode", "QVBR", "-global_quality", str(quality), *average, *_cap(cap_kbps)]
 
 
@@ -153,11 +154,11 @@ def _average_bitrate(encoder: str, kbps: int, cap_kbps: int | None) -> list[str]
     cap = [] if encoder == "libsvtav1" else _cap(cap_kbps)
     match family_of(encoder):
         case "nvenc":
-            return ["-rc", "vbr", "-b:v", f"{kbps}k", "-rc-lookahead", "20", *cap]
+            return ["-rc", "vbr", "-b:v:0", f"{kbps}k", "-rc-lookahead", "20", *cap]
         case "vaapi":
-            return ["-rc_mode", "VBR", "-b:v", f"{kbps}k", *cap]
+            return ["-rc_mode", "VBR", "-b:v:0", f"{kbps}k", *cap]
         case _:
-            return ["-b:v", f"{kbps}k", *cap]
+            return ["-b:v:0", f"{kbps}k", *cap]
 
 
 def _cap(kbps: int | None) -> list[str]:
@@ -170,16 +171,16 @@ def _scaled(encoder: str, crf: int, worst: int) -> int:
 
 def _format(encoder: str, *, ten_bit: bool) -> list[str]:
     profile = _PROFILES.get(codec_of(encoder))
-    named = ["-profile:v", profile[ten_bit]] if profile else []
+    named = ["-profile:v:0", profile[ten_bit]] if profile else []
     match family_of(encoder):
         case "vaapi":
             return named
         case "qsv":
-            return [*named, "-pix_fmt", "p010le" if ten_bit else "nv12"]
+            return [*named, "-pix_fmt:v:0", "p010le" if ten_bit else "nv12"]
         case "nvenc":
-            return [*named, "-pix_fmt", "p010le" if ten_bit else "yuv420p"]
+            return [*named, "-pix_fmt:v:0", "p010le" if ten_bit else "yuv420p"]
         case _:
-            return [*named, "-pix_fmt", "yuv420p10le" if ten_bit else "yuv420p"]
+            return [*named, "-pix_fmt:v:0", "yuv420p10le" if ten_bit else "yuv420p"]
 
 
 # For 8 and 10 bits. VP9 and AV1 take theirs from the pixel format.

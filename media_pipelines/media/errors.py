@@ -110,6 +110,48 @@ class NoEncoder(MediaError):
         return f"Nothing here encodes {self.codec}: {'; '.join(self.reasons)}"
 
 
+class MetricMissing(MediaError):
+    def __init__(self, metric: str, reason: str) -> None:
+        super().__init__(metric, reason)
+        self.metric = metric
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"This ffmpeg cannot measure {self.metric}: {self.reason}"
+
+
+class TargetUnreachable(MediaError):
+    """No quality setting reaches the score that was asked for."""
+
+    def __init__(self, path: Path, metric: str, wanted: float, best: float, crf: int) -> None:
+        super().__init__(path, metric, wanted, best, crf)
+        self.path = path
+        self.metric = metric
+        self.wanted = wanted
+        self.best = best
+        self.crf = crf
+
+    def __str__(self) -> str:
+        best = f"the best try, CRF {self.crf}, gave {self.best:.2f}"
+        return f"{_shown(self.path)} does not reach {self.metric} {self.wanted:g}: {best}"
+
+
+class OutputTooLarge(MediaError):
+    """`size_bytes` is what the output has, or will have at this rate."""
+
+    def __init__(self, path: Path, size_bytes: int, limit_bytes: int, done_percent: float) -> None:
+        super().__init__(path, size_bytes, limit_bytes, done_percent)
+        self.path = path
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        self.done_percent = done_percent
+
+    def __str__(self) -> str:
+        size, limit = self.size_bytes / 1e6, self.limit_bytes / 1e6
+        verb = "is" if self.done_percent >= 100 else f"would be (projected at {self.done_percent:.0f} %)"
+        return f"The output for {_shown(self.path)} {verb} {size:.1f} MB; the limit is {limit:.1f} MB"
+
+
 class FfmpegFailed(MediaError):
     """ffmpeg ended with an error. What it wrote to stderr decides the kind; unknown words mean transient."""
 

@@ -249,6 +249,8 @@ def _spawn(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # SVT-AV1 greets at length on stderr, whatever ffmpeg's level is: warnings only.
+            env={**os.environ, "SVT_LOG": "2"},
             preexec_fn=None if wrapper else functools.partial(die_with_parent, signal.SIGKILL, libc()),
         )
     except OSError as error:

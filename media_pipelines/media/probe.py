@@ -5,6 +5,7 @@ protocol, so a playlist renamed to .mp4 reaches neither the network nor other fi
 """
 
 import collections
+import contextlib
 import faulthandler
 import hashlib
 import multiprocessing
@@ -14,11 +15,11 @@ import signal
 import stat
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +59,9 @@ _MATRICES = {
     10: "bt2020c", 14: "ictcp",
 }  # fmt: skip
 _RANGES: dict[int, Literal["tv", "pc"]] = {1: "tv", 2: "pc"}
+_LATE_START_S = 0.1
+_LONGEST_PACKET_S = 1
+_LAST_S = 10.0
 _INTERLACED = {2, 3, 4, 5}  # AVFieldOrder
 # How much picture is decoded to prove the end: 289 frames of 1080p, 72 of 2160p.
 _PIXELS_TO_THE_END = 600_000_000
@@ -66,6 +70,7 @@ _INDEXED = {"mp4", "matroska"}
 _STEPS_BACK_S = (0.0, 3.0, 12.0, float("inf"))
 # A file without a duration is read once to find it, unless that would take too long.
 _MEASURED_BYTES = 4_000_000_000
+_SLOWEST_BYTES_PER_S = 20_000_000
 _WINDOW = 16
 _BOXES_AT_MOST = 1000
 _KILLED_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -225,6 +230,19 @@ class Prober:
             return verdict
         raise verdict or errors.ProbeCrashed(path)
 
+    def measure(self, path: Path) -> dict[int, float]:
+        """Seconds of packets by stream, for a file whose times jump: its duration is a guess from the last of them.
+        Reads it all. Raises what `probe` raises."""
+        timeout_s = self._timeout_s + path.stat().st_size / _SLOWEST_BYTES_PER_S
+        for _ in range(3):
+            pool, future = self._submit(read_through, (str(path),), timeout_s)
+            verdict: dict[int, float] | errors.MediaError | None = self._settle(pool, future, path, timeout_s)
+            if isinstance(verdict, errors.MediaError):
+                raise verdict
+            if verdict is not None:
+                return verdict
+        raise errors.ProbeCrashed(path)
+
     def probe_many(
         self, paths: Iterable[Path], *, decode_frames: int = 0
     ) -> Iterator[tuple[Path, Probe | errors.MediaError]]:
@@ -250,6 +268,9 @@ class Prober:
             return path, error
 
     def _schedule(self, path: Path, decode_frames: int) -> tuple[Any, Any]:
+        return self._submit(read, (str(path), decode_frames), self._timeout_s)
+
+    def _submit(self, work: Callable[..., Any], args: tuple[Any, ...], timeout_s: float) -> tuple[Any, Any]:
         from pebble import ProcessPool
 
         import_libav()
@@ -263,27 +284,28 @@ class Prober:
                     context=multiprocessing.get_context("fork"),
                 )
             pool = self._pool
-            return pool, pool.schedule(read, args=(str(path), decode_frames), timeout=self._timeout_s)
+            return pool, pool.schedule(work, args=args, timeout=timeout_s)
 
-    def _settle(self, pool: Any, future: Any, path: Path) -> Probe | errors.MediaError | None:
+    def _settle(self, pool: Any, future: Any, path: Path, timeout_s: float | None = None) -> Any:
         """The verdict on one file, or None when its worker or the pool was lost for no fault of the file."""
         from pebble import ProcessExpired
 
+        timeout_s = timeout_s or self._timeout_s
         try:
-            probe: Probe = future.result(timeout=self._timeout_s * (_WINDOW + 1) + _POOL_GRACE_S)
+            verdict = future.result(timeout=timeout_s * (_WINDOW + 1) + _POOL_GRACE_S)
         except errors.MediaError as error:
             return error
         except ProcessExpired as expired:
             return None if -(expired.exitcode or 0) in _KILLED_FROM_OUTSIDE else errors.ProbeCrashed(path)
         except FutureTimeout:
             if future.done():
-                return errors.ProbeTimedOut(path, self._timeout_s)
+                return errors.ProbeTimedOut(path, timeout_s)
             self._drop(pool)
             return None
         except (BrokenProcessPool, CancelledError):
             self._drop(pool)
             return None
-        return probe
+        return verdict
 
     def _drop(self, pool: Any) -> None:
         with self._lock:
@@ -311,18 +333,42 @@ def _start_worker(parent: int) -> None:
 
 def read(path_text: str, decode_frames: int) -> Probe:
     """Read one file in this process: what the workers run. Raises UnreadableMedia or NoVideoStream."""
-    import av
-
     path = Path(path_text)
     size_bytes = _regular_size(path)
+    with _opened(path) as container:
+        return _describe(container, path, size_bytes, decode_frames)
+
+
+def read_through(path_text: str) -> dict[int, float]:
+    """Seconds of packets by stream: what `Prober.measure` runs. Raises UnreadableMedia."""
+    path = Path(path_text)
+    _regular_size(path)
+    seconds: collections.Counter[int] = collections.Counter()
+    bases: dict[int, Fraction] = {}
+    usual: dict[int, int] = {}
+    with _opened(path) as container:
+        wanted = [stream for stream in container.streams if stream.type in ("video", "audio")]
+        for packet in container.demux(wanted):
+            index, ticks = packet.stream.index, packet.duration or 0
+            bases[index] = packet.time_base
+            # Before a jump of the clock a packet may claim to last until after it.
+            usual[index] = ticks if ticks * packet.time_base <= _LONGEST_PACKET_S else usual.get(index, 0)
+            seconds[index] += usual[index]
+    return {index: float(ticks * bases[index]) for index, ticks in seconds.items()}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator["InputContainer"]:
+    import av
+
     try:
         with av.open(
-            f"file:{path_text}",
+            f"file:{path}",
             mode="r",
             metadata_errors="replace",
             options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
         ) as container:
-            return _describe(container, path, size_bytes, decode_frames)
+            yield container
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         raise errors.UnreadableMedia(path, _reason(error)) from error
 
@@ -364,6 +410,10 @@ def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_f
     duration_s = _duration_s(container, streams)
     frames = _Frames(container, video, path)
     first = frames.first()
+    if duration_s is not None and start_s > _LATE_START_S and "matroska" in container.format.name:
+        duration_s = frames.length_s(duration_s, start_s)
+        streams = tuple(_within(stream, duration_s, start_s) for stream in streams)
+        chosen = next(stream for stream in streams if stream.index == chosen.index)
     rotation = _rotation(first)
     if duration_s is None and size_bytes <= _MEASURED_BYTES:
         duration_s = frames.measured_duration_s()
@@ -523,6 +573,13 @@ def _stream(stream: Any, file_start_s: float) -> Stream:
     )
 
 
+def _within(stream: Stream, duration_s: float, start_s: float) -> Stream:
+    """The same stream with its length counted from the start of the file, where it was from zero."""
+    if stream.duration_s is None or stream.duration_s <= duration_s + _LATE_START_S:
+        return stream
+    return replace(stream, duration_s=max(0.0, stream.duration_s - start_s))
+
+
 def _tag(stream: Any, name: str, missing: str = "") -> str | None:
     value = next((value for key, value in stream.metadata.items() if key.lower() == name), missing)
     return None if value == missing else value
@@ -608,6 +665,12 @@ class _Frames:
                     raise errors.UnreadableMedia(self._path, "no frame of its video can be decoded")
                 return n
         return count
+
+    def length_s(self, declared_s: float, start_s: float) -> float:
+        """How long a Matroska file that starts late lasts: some writers note the length, some the time of the end."""
+        length_s = max(0.0, declared_s - start_s)
+        end_s = self._read_on(max(0.0, length_s - _LAST_S)).data_end_s
+        return min((length_s, declared_s), key=lambda candidate: abs(candidate - end_s))
 
     def measured_duration_s(self) -> float | None:
         """By reading every packet: a recording that was streamed says nothing about its length."""

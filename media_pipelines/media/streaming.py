@@ -109,10 +109,10 @@ def _reason_to_drop(stream: Stream, source: Probe, container: Container, *, cove
             return None if covers and container != "webm" and stream.codec in _COVERS else "cover art"
         case "video":
             return "one video stream is kept"
-        case "attachment" if container == "matroska":
-            return None
-        case _:
-            return f"{name} does not hold it"
+        case "attachment":
+            return None if container == "matroska" else f"{name} does not hold it"
+        case "data":
+            return "it is neither picture, sound nor text"
 
 
 def _is_playable(stream: Stream) -> bool:

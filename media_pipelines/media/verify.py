@@ -1,13 +1,18 @@
 """Whether a result is what was asked for. `problems` decides, purely; the rest reads the file it decides about."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from media_pipelines.media import errors
+from media_pipelines.media.ffmpeg import Progress
 from media_pipelines.media.plan import EncodePlan
 from media_pipelines.media.probe import Probe, Prober, Stream
 
 _DECODED_FRAMES = 5
+_PROJECTED_AFTER_S, _PROJECTED_AFTER_PERCENT = 20.0, 5.0
+# Recordings whose clock may start anew in the middle.
+_JUMPING = {"mpegts", "mpeg"}
 # Sources are not held to the half second that outputs are.
 _PIECE_TOLERANCE_S = 2.0
 
@@ -44,22 +49,47 @@ def verify_encode(prober: Prober, source: Probe, plan: EncodePlan, output_path: 
     """Read a new file back: it opens, frames decode up to its end, it lasts as long as its source, it has the planned
     codec and size, and every stream that the plan keeps is there. Raises OutputRejected."""
     output = _read_back(prober, output_path)
-    video, kept = plan.video, _kept(source, plan)
-    fonts = sum(stream.kind == "attachment" for stream in plan.attachments)
-    found = problems(
-        output,
-        expect_duration_s=_expected_duration_s(source, kept),
-        expect_picture_s=source.end_s(source.video),
-        expect_audio_streams=len(plan.audio),
-        expect_subtitles=len(plan.subtitles),
-        expect_codec=video.codec if video else source.video_codec,
-        expect_size=(video.width, video.height) if video else (source.width, source.height),
-        expect_attachments=fonts,
-        expect_chapters=bool(source.chapters),
-    )
+    found = _encode_problems(source, plan, output)
+    if found and source.container in _JUMPING:
+        found = _encode_problems(_measured(prober, source), plan, output)
     if found:
         raise errors.OutputRejected(output_path, found)
     return output
+
+
+def _encode_problems(source: Probe, plan: EncodePlan, output: Probe) -> tuple[str, ...]:
+    video = plan.video
+    return problems(
+        output,
+        expect_duration_s=_expected_duration_s(source, _kept(source, plan)),
+        expect_picture_s=source.end_s(source.video),
+        expect_audio_streams=len(plan.audio),
+        expect_subtitles=len(plan.subtitles),
+        expect_attachments=sum(stream.kind == "attachment" for stream in plan.attachments),
+        expect_chapters=bool(source.chapters),
+        expect_codec=video.codec if video else source.video_codec,
+        expect_size=(video.width, video.height) if video else (source.width, source.height),
+    )
+
+
+def _measured(prober: Prober, source: Probe) -> Probe:
+    """The source with the lengths that its packets add up to: where times jump, ffmpeg closes the gaps."""
+    seconds = prober.measure(source.path)
+    streams = tuple(replace(stream, start_s=0.0, duration_s=seconds.get(stream.index)) for stream in source.streams)
+    return replace(source, duration_s=max(seconds.values(), default=None), streams=streams)
+
+
+def projected_size(progress: Progress, elapsed_s: float) -> int | None:
+    """How many bytes an output will have, or None while it is too early to say: the beginning of a film is no measure
+    of the rest."""
+    if elapsed_s < _PROJECTED_AFTER_S or progress.percent is None or progress.percent < _PROJECTED_AFTER_PERCENT:
+        return None
+    return round(progress.size_bytes * 100 / progress.percent)
+
+
+def is_damage(line: str) -> bool:
+    """Whether a line of ffmpeg, at our log level, says that something did not decode."""
+    return "[error]" in line or "[fatal]" in line
 
 
 def verify_piece(prober: Prober, source: Probe, piece_path: Path) -> None:
@@ -108,7 +138,8 @@ def _read_back(prober: Prober, path: Path) -> Probe:
 
 
 def _kept(source: Probe, plan: EncodePlan) -> tuple[Stream, ...]:
-    return (source.video, *(track.stream for track in (*plan.audio, *plan.subtitles)))
+    kept = {source.video_index, *(track.stream.index for track in (*plan.audio, *plan.subtitles))}
+    return tuple(stream for stream in source.streams if stream.index in kept)
 
 
 def _expected_duration_s(source: Probe, kept: Sequence[Stream]) -> float | None:

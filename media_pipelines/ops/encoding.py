@@ -1,35 +1,55 @@
-"""Carrying out an encode plan inside an attempt: down the ladder of encoders, with every step on the job's record."""
+"""Carrying out an encode plan inside an attempt: down the ladder of encoders, with every step on the job's record; and
+checking what came of it."""
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from media_pipelines.media import encoders
-from media_pipelines.media.commands.rendition import encode
+from media_pipelines.media import encoders, errors, quality, verify
+from media_pipelines.media.commands.rendition import decode_all, encode
 from media_pipelines.media.encoders import Encoder, Way
-from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
 from media_pipelines.media.ffmpeg import Progress, run
-from media_pipelines.media.plan import EncodePlan
+from media_pipelines.media.plan import EncodePlan, Target
 from media_pipelines.media.probe import Probe
-from media_pipelines.ops.outputs import Output
+from media_pipelines.media.quality import Found, Try
+from media_pipelines.ops.outputs import Output, owner
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 
 # The share of the progress bar that encoding takes; verifying and publishing have the rest.
 ENCODED_PERCENT = 97.0
+# Of that, what a search for the quality takes.
+_SEARCHED_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What was done: the way that worked, and the plan as it was carried out."""
+    """What was done: the way that worked, the plan as it was carried out, and what a search for its quality found."""
 
     way: Way
     plan: EncodePlan
+    found: Found | None = None
 
     @property
     def encoder(self) -> str:
         return self.way.encoder.name
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every step of one encode needs."""
+
+    attempt: Attempt
+    ffmpeg: Ffmpeg
+    source: Probe
+    output: Output
+    plan: EncodePlan
+    share_percent: float
+    max_size_bytes: int | None
+    watch: Callable[[Progress], None] | None
 
 
 def run_encode(
@@ -40,14 +60,18 @@ def run_encode(
     plan: EncodePlan,
     *,
     share_percent: float = ENCODED_PERCENT,
+    max_size_bytes: int | None = None,
     watch: Callable[[Progress], None] | None = None,
 ) -> Encoded:
     """Write `output.partial` by the first way that works: hardware for decoding and encoding, hardware for encoding
-    alone, software. Which one it was, and why the better ones were not, stands in the job's log and its attempt.
+    alone, software. Which one it was, and why the better ones were not, stands in the job's log and its attempt. Where
+    the plan has a Target, its CRF is searched for first, with the encoder of the way.
 
-    Call it within `removing_partials`, after `require_space`. Raises NoEncoder and what `media.ffmpeg.run` raises; of a
-    failure in the file no other way is tried. `watch` hears of every report; what it raises ends the encode.
+    Call it within `removing_partials`, after `require_space`. Raises NoEncoder, MetricMissing, TargetUnreachable,
+    OutputTooLarge (also in the middle, by projection) and what `media.ffmpeg.run` raises; of a failure in the file no
+    other way is tried. `watch` hears of every report; what it raises ends the encode.
     """
+    work = _Work(attempt, ffmpeg, source, output, plan, share_percent, max_size_bytes, watch)
     for line in plan.dropped:
         attempt.log(f"Left out: {line}")
     ladder = encoders.ways(ffmpeg.program, plan.video, prefer_hardware=ffmpeg.prefers_hardware)
@@ -57,13 +81,45 @@ def run_encode(
         attempt.record_encoder(f"{way}: {way.reason}")
         attempt.log(f"Encoder: {way} ({way.reason})")
         try:
-            return _carried_out(attempt, ffmpeg, source, output, plan, way, _reporting(attempt, share_percent, watch))
-        except (FfmpegFailed, FfmpegStalled) as error:
+            return _carried_out(work, way)
+        except (errors.FfmpegFailed, errors.FfmpegStalled) as error:
             if n == len(ladder) - 1 or not rung.encoder.hardware or not encoders.blames_hardware(error):
                 raise
             failures.append(f"{rung} failed: {_cause(error)}")
             attempt.log(f"{failures[-1]}; the next way is tried")
     raise AssertionError("a ladder has rungs")
+
+
+def verify_output(
+    attempt: Attempt,
+    ffmpeg: Ffmpeg,
+    source: Probe,
+    output: Output,
+    plan: EncodePlan,
+    *,
+    encoded: Encoded | None = None,
+    full: bool = False,
+    min_vmaf: float | None = None,
+) -> Probe:
+    """Hold the new file against its source and the plan; `full` decodes every frame of it; with `min_vmaf`, samples
+    must look that much like the source (only where `encoded` says how it was made). What is rejected is removed.
+
+    Raises OutputRejected, MetricMissing and what `media.ffmpeg.run` raises.
+    """
+    path = output.to_verify
+    try:
+        with ffmpeg.prober() as prober:
+            result = verify.verify_encode(prober, source, plan, path)
+        if full:
+            _decode_all(attempt, ffmpeg, path, result.duration_s)
+        if min_vmaf is not None and encoded is not None and plan.video is not None:
+            _require_vmaf(attempt, ffmpeg, source, path, encoded, min_vmaf)
+    except BaseException:
+        output.partial.unlink(missing_ok=True)
+        raise
+    decoded = "every frame decoded" if full else f"{result.frames_decoded} frames decoded"
+    attempt.log(f"Verified: {decoded}, {result.duration_s or 0:.2f} s")
+    return result
 
 
 def _because(way: Way, failures: Sequence[str]) -> Way:
@@ -72,45 +128,141 @@ def _because(way: Way, failures: Sequence[str]) -> Way:
     return replace(way, encoder=Encoder(encoder.name, encoder.hardware, reason))
 
 
-def _cause(error: FfmpegFailed | FfmpegStalled) -> str:
-    if isinstance(error, FfmpegStalled):
+def _cause(error: errors.FfmpegFailed | errors.FfmpegStalled) -> str:
+    if isinstance(error, errors.FfmpegStalled):
         return f"no progress for {error.stall_s:g} s"
     return encoders.short_reason("\n".join(error.stderr_tail), error.exit_code)
 
 
-def _reporting(
-    attempt: Attempt, share_percent: float, watch: Callable[[Progress], None] | None
-) -> Callable[[Progress], None]:
-    reporter = Reporter(attempt, share_percent)
+def _carried_out(work: _Work, way: Way) -> Encoded:
+    attempt, ffmpeg = work.attempt, work.ffmpeg
+    video = work.plan.video
+    if video and video.hdr == "tonemap" and not way.tone_map:
+        attempt.log("No tone mapping: this ffmpeg has neither zscale nor libplacebo; the HDR curve is kept")
+    plan, found, start = work.plan, None, 0.0
+    if video and isinstance(video.quality, Target):
+        start = work.share_percent * _SEARCHED_SHARE
+        found = _searched(work, way, start)
+        plan = replace(plan, video=replace(video, quality=found.crf))
+        attempt.record_encoder(f"{way}: {way.reason}; {found}")
+    command = encode(ffmpeg.program, work.source, work.output.partial, plan, way)
+    attempt.log("FFmpeg command: " + shlex.join(command))
+    reporter = Reporter(attempt, work.share_percent - start, start)
+    _watched(attempt, ffmpeg, command, work.source.duration_s, _guarded(work, reporter.ffmpeg))
+    _require_size(work)
+    return Encoded(way, plan, found)
 
-    def report(progress: Progress) -> None:
-        reporter.ffmpeg(progress)
-        if watch is not None:
-            watch(progress)
 
-    return report
-
-
-def _carried_out(
+def _watched(
     attempt: Attempt,
     ffmpeg: Ffmpeg,
-    source: Probe,
-    output: Output,
-    plan: EncodePlan,
-    way: Way,
-    report: Callable[[Progress], None],
-) -> Encoded:
-    if plan.video and plan.video.hdr == "tonemap" and not way.tone_map:
-        attempt.log("No tone mapping: this ffmpeg has neither zscale nor libplacebo; the HDR curve is kept")
-    command = encode(ffmpeg.program, source, output.partial, plan, way)
-    attempt.log("FFmpeg command: " + shlex.join(command))
+    command: Sequence[str],
+    duration_s: float | None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> None:
     with bounded(attempt.log, "lines of ffmpeg") as on_line:
         run(
             command,
-            duration_s=source.duration_s,
-            on_progress=report,
+            duration_s=duration_s,
+            on_progress=on_progress,
             stop=attempt.stop_reason,
             stall_timeout_s=ffmpeg.stall_timeout_s,
             on_line=on_line,
         )
-    return Encoded(way, plan)
+
+
+def _guarded(work: _Work, report: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Reports progress, and raises OutputTooLarge once it is plain that the output will be."""
+    started_s = time.monotonic()
+
+    def look(progress: Progress) -> None:
+        report(progress)
+        if work.watch is not None:
+            work.watch(progress)
+        projected = verify.projected_size(progress, time.monotonic() - started_s)
+        if work.max_size_bytes is not None and projected is not None and projected > work.max_size_bytes:
+            raise errors.OutputTooLarge(work.source.path, projected, work.max_size_bytes, progress.percent or 0)
+
+    return look
+
+
+def _require_size(work: _Work) -> None:
+    size_bytes = work.output.partial.stat().st_size
+    if work.max_size_bytes is not None and size_bytes > work.max_size_bytes:
+        raise errors.OutputTooLarge(work.source.path, size_bytes, work.max_size_bytes, 100)
+
+
+def _searched(work: _Work, way: Way, share_percent: float) -> Found:
+    attempt, video = work.attempt, work.plan.video
+    assert video is not None
+    tries: list[Try] = []
+
+    def note(tried: Try) -> None:
+        tries.append(tried)
+        size = f"{tried.size_bytes / 1e6:.1f} MB of picture"
+        attempt.log(f"Quality: CRF {tried.crf} gives {tried.score:.2f}, about {size}")
+        attempt.progress(share_percent * len(tries) / quality.MAX_TRIES, tries=len(tries), score=tried.score)
+
+    attempt.log(f"Quality: searching the CRF for {video.quality}")
+    found = quality.search(
+        work.ffmpeg.program,
+        work.source,
+        video,
+        way,
+        workfile=_workfile(work),
+        execute=_executor(attempt, work.ffmpeg),
+        on_try=note,
+    )
+    attempt.log(f"Quality: {found}, after {len(tries)} tries")
+    return found
+
+
+def _workfile(work: _Work) -> Path:
+    """Beside the output and named as this attempt's, so that whoever removes its partials removes this, too."""
+    job = work.attempt.job
+    path = work.output.partial.with_name(f".sample.{owner(job.id, job.attempt)}.partial.mkv")
+    work.attempt.writes(path)
+    return path
+
+
+def _executor(attempt: Attempt, ffmpeg: Ffmpeg) -> quality.Execute:
+    def execute(command: Sequence[str], duration_s: float, on_line: Callable[[str], None]) -> None:
+        run(
+            command,
+            duration_s=duration_s,
+            stop=attempt.stop_reason,
+            stall_timeout_s=ffmpeg.stall_timeout_s,
+            on_line=on_line,
+        )
+
+    return execute
+
+
+def _decode_all(attempt: Attempt, ffmpeg: Ffmpeg, path: Path, duration_s: float | None) -> None:
+    broken: list[str] = []
+    try:
+        run(
+            decode_all(ffmpeg.program, path),
+            duration_s=duration_s,
+            stop=attempt.stop_reason,
+            stall_timeout_s=ffmpeg.stall_timeout_s,
+            on_line=lambda line: broken.append(line) if verify.is_damage(line) else None,
+        )
+    except errors.FfmpegFailed as error:
+        if error.exit_code < 0 or error.kind == "capacity":
+            raise
+        broken.extend(error.stderr_tail[-1:])
+    if broken:
+        raise errors.OutputRejected(path, (f"it does not decode completely: {broken[0]}",))
+
+
+def _require_vmaf(
+    attempt: Attempt, ffmpeg: Ffmpeg, source: Probe, path: Path, encoded: Encoded, min_vmaf: float
+) -> None:
+    video = encoded.plan.video
+    assert video is not None
+    execute = _executor(attempt, ffmpeg)
+    score = quality.score(ffmpeg.program, source, video, encoded.way, path, "vmaf", execute=execute)
+    attempt.log(f"Quality: VMAF {score:.2f} (at least {min_vmaf:g})")
+    if score < min_vmaf:
+        raise errors.OutputRejected(path, (f"its VMAF is {score:.2f}, below {min_vmaf:g}",))

@@ -33,14 +33,14 @@ def bounded(log: Callable[[str], None], what: str) -> Iterator[Callable[[str], N
 class Reporter:
     """Writes progress to the row, and a line for each full 5 % to the log.
 
-    `share` is the part of the progress bar, in percent, that this work takes.
+    `share` is the part of the progress bar, in percent, that this work takes, from `start` on.
     """
 
-    def __init__(self, attempt: Attempt, share: float) -> None:
-        self._attempt, self._share, self._logged = attempt, share, 0
+    def __init__(self, attempt: Attempt, share: float, start: float = 0) -> None:
+        self._attempt, self._share, self._start, self._logged = attempt, share, start, int(start)
 
     def percent(self, percent: float, detail: dict[str, Any]) -> None:
-        scaled = percent * self._share / 100
+        scaled = self._start + percent * self._share / 100
         self._attempt.progress(scaled, **detail)
         if scaled >= self._logged + _LOGGED_EVERY_PERCENT:
             self._logged = int(scaled) // _LOGGED_EVERY_PERCENT * _LOGGED_EVERY_PERCENT

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import dagster as dg
 
 from jobqueue_bridge import params, videos
 from jobqueue_bridge.videos import Video
-from media_pipelines.media import streaming, verify
-from media_pipelines.media.plan import Crf, EncodePlan
+from media_pipelines.media import streaming
+from media_pipelines.media.plan import Crf, EncodePlan, Target
 from media_pipelines.media.probe import Probe
-from media_pipelines.ops.encoding import run_encode
+from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
 from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import record_output, source_video
-from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
@@ -28,8 +28,13 @@ class Rendition:
     video: Video
     source: Probe
     output: Output
-    encoder: str = ""
+    plan: EncodePlan
+    encoded: Encoded | None = None
     result: Probe | None = None
+
+    @property
+    def encoder(self) -> str:
+        return self.encoded.encoder if self.encoded else ""
 
 
 @dg.op(
@@ -47,39 +52,52 @@ def find_source(
             source = prober.probe(library.path(video.path))
         output = plan_output(attempt, library, wanted.output_path, f"playback/{PurePosixPath(video.filename).stem}.mp4")
         attempt.log(f"Output: {library.relative(output.target)}")
-        return Rendition(video, source, output)
+        return Rendition(video, source, output, _plan(wanted, source))
 
 
-@dg.op(description="Run ffmpeg: NVENC where a test encode proves it, else libx264. Progress goes to the job's row.")
+@dg.op(description="Run ffmpeg by the best way that a test encode proves, else in software. Progress goes to the row.")
 def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, ffmpeg: Ffmpeg) -> Rendition:
     with job.step(context) as attempt:
         if rendition.output.published:
             return rendition
+        wanted = typed(attempt, params.ReencodeStreaming)
+        limit = wanted.max_size_percent
         with removing_partials(rendition.output, attempt):
             require_space(rendition.output, rendition.source.size_bytes)
-            plan = _plan(attempt, rendition.source)
-            encoded = run_encode(attempt, ffmpeg, rendition.source, rendition.output, plan)
-        return replace(rendition, encoder=encoded.encoder)
+            encoded = run_encode(
+                attempt,
+                ffmpeg,
+                rendition.source,
+                rendition.output,
+                rendition.plan,
+                max_size_bytes=None if limit is None else rendition.source.size_bytes * limit // 100,
+            )
+        return replace(rendition, encoded=encoded)
 
 
-def _plan(attempt: Attempt, source: Probe) -> EncodePlan:
-    wanted = typed(attempt, params.ReencodeStreaming)
-    return streaming.rendition(
-        source, quality=Crf(wanted.crf), preset=wanted.preset, max_bitrate_kbps=wanted.target_bitrate
-    )
+def _plan(wanted: params.ReencodeStreaming, source: Probe) -> EncodePlan:
+    quality: Crf | Target = Crf(wanted.crf)
+    if wanted.target_vmaf is not None:
+        quality = Target("vmaf", wanted.target_vmaf)
+    elif wanted.target_xpsnr is not None:
+        quality = Target("xpsnr", wanted.target_xpsnr)
+    return streaming.rendition(source, quality=quality, preset=wanted.preset, max_bitrate_kbps=wanted.target_bitrate)
 
 
 @dg.op(description="Read the new file back: it opens, decodes to its end, lasts as long, and has every stream.")
 def verify_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, ffmpeg: Ffmpeg) -> Rendition:
     with job.step(context) as attempt:
-        try:
-            with ffmpeg.prober() as prober:
-                plan = _plan(attempt, rendition.source)
-                result = verify.verify_encode(prober, rendition.source, plan, rendition.output.to_verify)
-        except BaseException:
-            rendition.output.partial.unlink(missing_ok=True)
-            raise
-        attempt.log(f"Verified: {result.frames_decoded} frames decoded, {result.duration_s or 0:.2f} s")
+        wanted = typed(attempt, params.ReencodeStreaming)
+        result = verify_output(
+            attempt,
+            ffmpeg,
+            rendition.source,
+            rendition.output,
+            rendition.plan,
+            encoded=rendition.encoded,
+            full=wanted.verify == "full",
+            min_vmaf=wanted.min_vmaf,
+        )
         return replace(rendition, result=result)
 
 
@@ -111,10 +129,19 @@ def publish_rendition(
                 "sizeBytes": result.size_bytes,
                 "sourceSizeBytes": rendition.source.size_bytes,
                 "durationSeconds": result.duration_s,
+                **_quality(rendition.encoded),
             },
             also=lambda connection: videos.update(connection, rendition.video.id, reencode_job_id=attempt.job.id),
         )
     return dg.Output(None, metadata=_shown(rendition, result, relative))
+
+
+def _quality(encoded: Encoded | None) -> dict[str, Any]:
+    """What a search for the quality found."""
+    if encoded is None or encoded.found is None:
+        return {}
+    target, best = encoded.found.target, encoded.found.best
+    return {"quality": {"metric": target.metric, "wanted": target.score, "score": best.score, "crf": best.crf}}
 
 
 def _shown(rendition: Rendition, result: Probe, relative: str) -> dict[str, str | float]:

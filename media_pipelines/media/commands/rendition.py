@@ -40,7 +40,7 @@ def encode(ffmpeg: Path, source: Probe, output: Path, plan: EncodePlan, way: Way
         *mapped(plan.attachments),
         "-map_metadata", "0",
         "-map_chapters", "0",
-        *(picture(source, video, way) if video else ["-c:v", "copy"]),
+        *(picture(source, video, way) if video else ["-c:v:0", "copy"]),
         *_tagged(source, plan),
         *_audio(plan.audio),
         *_subtitles(plan.subtitles),
@@ -49,6 +49,19 @@ def encode(ffmpeg: Path, source: Probe, output: Path, plan: EncodePlan, way: Way
         "-max_muxing_queue_size", "4096",
         *_CONTAINERS[plan.container],
         named(output),
+    ]  # fmt: skip
+
+
+def decode_all(ffmpeg: Path, path: Path) -> list[str]:
+    """Every frame of picture and sound, kept nowhere. The first that does not decode ends it with an error."""
+    return [
+        str(ffmpeg),
+        "-xerror",
+        *given(path),
+        "-map", "0:v:0",
+        "-map", "0:a?",
+        "-f", "null",
+        "-",
     ]  # fmt: skip
 
 
