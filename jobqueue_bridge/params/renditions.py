@@ -19,6 +19,8 @@ from jobqueue_bridge.params.fields import (
     Vmaf,
 )
 
+_CRF = 23
+
 
 class ThumbnailGenerate(OneVideo):
     """Take one frame of a video as a JPEG."""
@@ -38,7 +40,7 @@ class ReencodeStreaming(Params):
     output_path: Mp4Path | None = Field(default=None, description="Default: playback/, named after the source.")
     target_bitrate: Kbps = Field(default=2000, description="Upper bound of the video bit rate, kbit/s.")
     preset: Preset = "medium"
-    crf: Crf = 23
+    crf: Crf = _CRF
     target_vmaf: Vmaf | None = Field(
         default=None,
         description="VMAF that samples must reach (95 is close to transparent); searched for, no crf then.",
@@ -57,11 +59,12 @@ class ReencodeStreaming(Params):
 
     @model_validator(mode="after")
     def _asks_for_one_quality(self) -> "ReencodeStreaming":
-        asked = [
-            name
-            for name, field in (("crf", "crf"), ("targetVmaf", "target_vmaf"), ("targetXpsnr", "target_xpsnr"))
-            if field in self.model_fields_set and getattr(self, field) is not None
-        ]
+        given = {
+            "crf": None if self.crf == _CRF else self.crf,  # rows store defaults, too
+            "targetVmaf": self.target_vmaf,
+            "targetXpsnr": self.target_xpsnr,
+        }
+        asked = [name for name, value in given.items() if value is not None]
         if len(asked) > 1:
             raise ValueError(f"{' and '.join(asked)} exclude each other: each of them decides the quality")
         return self

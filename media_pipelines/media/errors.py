@@ -136,22 +136,6 @@ class TargetUnreachable(MediaError):
         return f"{_shown(self.path)} does not reach {self.metric} {self.wanted:g}: {best}"
 
 
-class OutputTooLarge(MediaError):
-    """`size_bytes` is what the output has, or will have at this rate."""
-
-    def __init__(self, path: Path, size_bytes: int, limit_bytes: int, done_percent: float) -> None:
-        super().__init__(path, size_bytes, limit_bytes, done_percent)
-        self.path = path
-        self.size_bytes = size_bytes
-        self.limit_bytes = limit_bytes
-        self.done_percent = done_percent
-
-    def __str__(self) -> str:
-        size, limit = self.size_bytes / 1e6, self.limit_bytes / 1e6
-        verb = "is" if self.done_percent >= 100 else f"would be (projected at {self.done_percent:.0f} %)"
-        return f"The output for {_shown(self.path)} {verb} {size:.1f} MB; the limit is {limit:.1f} MB"
-
-
 class FfmpegFailed(MediaError):
     """ffmpeg ended with an error. What it wrote to stderr decides the kind; unknown words mean transient."""
 
@@ -235,7 +219,7 @@ class CannotTranscode(MediaError):
 
 
 class ResultTooLarge(MediaError):
-    """What is being made would be, or is, larger than the policy allows."""
+    """What is being made would be, or is, larger than the job allows."""
 
     def __init__(self, path: Path, size_bytes: int, limit_bytes: int, projected: bool = False) -> None:
         super().__init__(path, size_bytes, limit_bytes, projected)

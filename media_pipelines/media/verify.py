@@ -10,7 +10,7 @@ from media_pipelines.media.plan import EncodePlan
 from media_pipelines.media.probe import Probe, Prober, Stream
 
 _DECODED_FRAMES = 5
-_PROJECTED_AFTER_S, _PROJECTED_AFTER_PERCENT = 20.0, 5.0
+_PROJECTED_AFTER_S, _PROJECTED_FROM_PERCENT, _PROJECTED_MARGIN = 20.0, 5.0, 1.5
 # Recordings whose clock may start anew in the middle.
 _JUMPING = {"mpegts", "mpeg"}
 # Sources are not held to the half second that outputs are.
@@ -79,12 +79,19 @@ def _measured(prober: Prober, source: Probe) -> Probe:
     return replace(source, duration_s=max(seconds.values(), default=None), streams=streams)
 
 
-def projected_size(progress: Progress, elapsed_s: float) -> int | None:
-    """How many bytes an output will have, or None while it is too early to say: the beginning of a film is no measure
-    of the rest."""
-    if elapsed_s < _PROJECTED_AFTER_S or progress.percent is None or progress.percent < _PROJECTED_AFTER_PERCENT:
-        return None
-    return round(progress.size_bytes * 100 / progress.percent)
+def require_size(path: Path, progress: Progress, elapsed_s: float, limit_bytes: int | None) -> None:
+    """Raises ResultTooLarge once an encode has passed its limit, or is plain to pass it: told after a while only, and
+    by a margin, because the rest of a film may be easier than its beginning."""
+    if limit_bytes is None:
+        return
+    if progress.size_bytes > limit_bytes:
+        raise errors.ResultTooLarge(path, progress.size_bytes, limit_bytes)
+    percent = progress.percent or 0
+    if elapsed_s < _PROJECTED_AFTER_S or percent < _PROJECTED_FROM_PERCENT:
+        return
+    projected = round(progress.size_bytes * 100 / percent)
+    if projected > _PROJECTED_MARGIN * limit_bytes:
+        raise errors.ResultTooLarge(path, projected, limit_bytes, projected=True)
 
 
 def is_damage(line: str) -> bool:

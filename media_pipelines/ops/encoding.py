@@ -49,7 +49,6 @@ class _Work:
     plan: EncodePlan
     share_percent: float
     max_size_bytes: int | None
-    watch: Callable[[Progress], None] | None
 
 
 def run_encode(
@@ -61,17 +60,16 @@ def run_encode(
     *,
     share_percent: float = ENCODED_PERCENT,
     max_size_bytes: int | None = None,
-    watch: Callable[[Progress], None] | None = None,
 ) -> Encoded:
     """Write `output.partial` by the first way that works: hardware for decoding and encoding, hardware for encoding
     alone, software. Which one it was, and why the better ones were not, stands in the job's log and its attempt. Where
     the plan has a Target, its CRF is searched for first, with the encoder of the way.
 
     Call it within `removing_partials`, after `require_space`. Raises NoEncoder, MetricMissing, TargetUnreachable,
-    OutputTooLarge (also in the middle, by projection) and what `media.ffmpeg.run` raises; of a failure in the file no
-    other way is tried. `watch` hears of every report; what it raises ends the encode.
+    ResultTooLarge (also in the middle, by projection) and what `media.ffmpeg.run` raises; of a failure in the file no
+    other way is tried.
     """
-    work = _Work(attempt, ffmpeg, source, output, plan, share_percent, max_size_bytes, watch)
+    work = _Work(attempt, ffmpeg, source, output, plan, share_percent, max_size_bytes)
     for line in plan.dropped:
         attempt.log(f"Left out: {line}")
     ladder = encoders.ways(ffmpeg.program, plan.video, prefer_hardware=ffmpeg.prefers_hardware)
@@ -172,16 +170,12 @@ def _watched(
 
 
 def _guarded(work: _Work, report: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """Reports progress, and raises OutputTooLarge once it is plain that the output will be."""
+    """Reports progress, and raises ResultTooLarge once it is plain that the output will be."""
     started_s = time.monotonic()
 
     def look(progress: Progress) -> None:
         report(progress)
-        if work.watch is not None:
-            work.watch(progress)
-        projected = verify.projected_size(progress, time.monotonic() - started_s)
-        if work.max_size_bytes is not None and projected is not None and projected > work.max_size_bytes:
-            raise errors.OutputTooLarge(work.source.path, projected, work.max_size_bytes, progress.percent or 0)
+        verify.require_size(work.source.path, progress, time.monotonic() - started_s, work.max_size_bytes)
 
     return look
 
@@ -189,7 +183,7 @@ def _guarded(work: _Work, report: Callable[[Progress], None]) -> Callable[[Progr
 def _require_size(work: _Work) -> None:
     size_bytes = work.output.partial.stat().st_size
     if work.max_size_bytes is not None and size_bytes > work.max_size_bytes:
-        raise errors.OutputTooLarge(work.source.path, size_bytes, work.max_size_bytes, 100)
+        raise errors.ResultTooLarge(work.source.path, size_bytes, work.max_size_bytes)
 
 
 def _searched(work: _Work, way: Way, share_percent: float) -> Found:
@@ -199,7 +193,7 @@ def _searched(work: _Work, way: Way, share_percent: float) -> Found:
 
     def note(tried: Try) -> None:
         tries.append(tried)
-        size = f"{tried.size_bytes / 1e6:.1f} MB of picture"
+        size = f"{tried.size_bytes / 1e6:.2f} MB of picture"
         attempt.log(f"Quality: CRF {tried.crf} gives {tried.score:.2f}, about {size}")
         attempt.progress(share_percent * len(tries) / quality.MAX_TRIES, tries=len(tries), score=tried.score)
 

@@ -2,7 +2,6 @@
 publish it at the policy's destination."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from media_pipelines.examine import Examined, Examiner
 from media_pipelines.media import files, verify
 from media_pipelines.media import replace as replacing
 from media_pipelines.media.errors import CannotTranscode, OutputRejected, ResultTooLarge
-from media_pipelines.media.ffmpeg import Progress
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.policy import Encode, Refuse, Skip
 from media_pipelines.media.probe import Probe
@@ -42,9 +40,6 @@ from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
-
-# When the size of the whole can be told from that of the beginning. Source: what Tdarr's users settled on.
-_PROJECTED_AFTER_S, _PROJECTED_FROM_PERCENT = 20.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -162,8 +157,9 @@ def _encode(attempt: Attempt, queue: Queue, ffmpeg: Ffmpeg, task: Task, policy: 
     output, folder = task.output, queue.settings.temp_directory
     written = _in_temp_directory(attempt, output, Path(folder), task.source.size_bytes) if folder else output
     try:
-        watch = _watching_size(task, policy)
-        encoded = run_encode(attempt, ffmpeg, task.source, written, task.wanted.plan, watch=watch)
+        encoded = run_encode(
+            attempt, ffmpeg, task.source, written, task.wanted.plan, max_size_bytes=_limit_bytes(task, policy)
+        )
         if written is not output:
             files.copy(written.partial, output.partial)
     finally:
@@ -179,24 +175,6 @@ def _in_temp_directory(attempt: Attempt, output: Output, folder: Path, source_by
     written = replace(output, partial=folder / output.partial.name)
     attempt.writes(written.partial)
     return written
-
-
-def _watching_size(task: Task, policy: Policy) -> Callable[[Progress], None] | None:
-    """Ends an encode whose result will be too large, once that can be told."""
-    limit_bytes = _limit_bytes(task, policy)
-    if limit_bytes is None:
-        return None
-    began_s = time.monotonic()
-
-    def watch(progress: Progress) -> None:
-        if time.monotonic() - began_s < _PROJECTED_AFTER_S or (progress.percent or 0) < _PROJECTED_FROM_PERCENT:
-            return
-        projected = int(progress.size_bytes * 100 / (progress.percent or 100))
-        # far enough above: the rest may be easier
-        if progress.size_bytes > limit_bytes or projected > 1.5 * limit_bytes:
-            raise ResultTooLarge(task.source.path, projected, limit_bytes, projected=True)
-
-    return watch
 
 
 def _limit_bytes(task: Task, policy: Policy) -> int | None:

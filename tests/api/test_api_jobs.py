@@ -227,6 +227,7 @@ def test_a_reencode_takes_its_input_from_the_video(api: httpx.Client, add_video:
         "targetBitrate": 2000,
         "preset": "medium",
         "crf": 23,
+        "verify": "sampled",
     }
 
 

@@ -20,7 +20,17 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
     JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640}),
     JobType.REENCODE_STREAMING: (
         {"videoId": VIDEO},
-        {"target_bitrate": 2000, "preset": "medium", "crf": 23, "output_path": None},
+        {
+            "target_bitrate": 2000,
+            "preset": "medium",
+            "crf": 23,
+            "output_path": None,
+            "target_vmaf": None,
+            "target_xpsnr": None,
+            "max_size_percent": None,
+            "verify": "sampled",
+            "min_vmaf": None,
+        },
     ),
     JobType.COMPILE_RANDOM: (
         {},
@@ -100,6 +110,23 @@ def test_every_field_is_camel_case_in_json(kind: JobType) -> None:
         assert "_" not in field.alias
         if "_" in name:
             assert problems(kind, {**LEAST[kind][0], name: None})[f"params.{name}"] == "unknown parameter"
+
+
+@pytest.mark.parametrize(
+    ("qualities", "message"),
+    [
+        ({"targetVmaf": 95, "targetXpsnr": 40}, "targetVmaf and targetXpsnr exclude each other"),
+        ({"crf": 20, "targetVmaf": 95}, "crf and targetVmaf exclude each other"),
+    ],
+)
+def test_one_quality_is_asked_for(qualities: dict[str, Any], message: str) -> None:
+    found = problems(JobType.REENCODE_STREAMING, {"videoId": VIDEO, **qualities})
+    assert message in found["params"]
+
+
+def test_the_default_crf_that_a_row_stores_is_no_second_quality() -> None:
+    raw = {"videoId": VIDEO, "crf": 23, "targetVmaf": 95}
+    assert params.parse(JobType.REENCODE_STREAMING, raw) is not None
 
 
 @pytest.mark.parametrize("kind", TYPES)
