@@ -17,6 +17,7 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.media import files
 from media_pipelines.ops import outputs, reencode
+from media_pipelines.ops.encoding import Encoded
 from media_pipelines.ops.progress import bounded
 from media_pipelines.resources import attempt as attempts
 from media_pipelines.resources.gpu import Gpu
@@ -73,13 +74,13 @@ def test_two_sources_of_one_name_are_published_under_two(
 ) -> None:
     make_clip(ffmpeg, library / "library/videos/same.mp4")
     run_job("scan", {})
-    encode = reencode._run
+    encode = reencode.run_encode
 
-    def meanwhile(*arguments: Any) -> None:
+    def meanwhile(*arguments: Any, **options: Any) -> Encoded:
         (library / "playback/same.mp4").write_bytes(b"of another job, which was faster")
-        encode(*arguments)
+        return encode(*arguments, **options)
 
-    monkeypatch.setattr(reencode, "_run", meanwhile)
+    monkeypatch.setattr(reencode, "run_encode", meanwhile)
     done = run_job("reencode_streaming", {"videoId": str(_video(database, "library/videos/same.mp4"))})
     assert done.status == JobStatus.COMPLETED, done.error
     assert done.result["outputPath"] == f"playback/same.{str(done.id)[:8]}.mp4"
@@ -92,16 +93,15 @@ def test_an_attempt_that_lost_its_job_leaves_the_next_ones_file_alone(
     """An operator sets a running job to pending; the next attempt starts while the first is still ending."""
     make_clip(ffmpeg, library / "library/videos/a.mp4")
     run_job("scan", {})
-    encode, nested = reencode._run, []
+    encode, nested = reencode.run_encode, []
 
-    def set_back(*arguments: Any) -> None:
+    def set_back(*arguments: Any, **options: Any) -> Encoded:
         if nested:
-            partial = Path(arguments[0][-1].removeprefix("file:"))
-            encode(*arguments)
-            nested.append(partial)
+            encoded = encode(*arguments, **options)
+            nested.append(arguments[3].partial)
             first_may_end.set()
             first_ended.wait(20)
-            return
+            return encoded
         nested.append(None)
         with database.begin() as connection:
             connection.execute(sa.text("UPDATE jobs SET status = 'pending' WHERE type = 'reencode_streaming'"))
@@ -110,12 +110,12 @@ def test_an_attempt_that_lost_its_job_leaves_the_next_ones_file_alone(
         again.start()
         threads.append(again)
         first_may_end.wait(20)
-        encode(*arguments)
+        return encode(*arguments, **options)
 
     results: list[Job] = []
     threads: list[threading.Thread] = []
     first_may_end, first_ended = threading.Event(), threading.Event()
-    monkeypatch.setattr(reencode, "_run", set_back)
+    monkeypatch.setattr(reencode, "run_encode", set_back)
     run_job("reencode_streaming", {"videoId": str(_video(database, "library/videos/a.mp4"))})
     first_ended.set()
     threads[0].join()
@@ -131,8 +131,8 @@ def _get(database: sa.Engine, job_id: UUID) -> Job:
 
 PHASES = {
     "while it is claimed": (attempts, "claim"),
-    "before it encodes": (reencode, "_run"),
-    "while it verifies": (reencode.verify, "verify_rendition"),
+    "before it encodes": (reencode, "run_encode"),
+    "while it verifies": (reencode, "verify_output"),
     "while it publishes": (outputs.files, "flush"),
     "when it has published": (reencode, "record_output"),
 }
