@@ -200,10 +200,12 @@ def _envelope_problems(job: NewJob, settings: Settings) -> Iterable[FieldProblem
 def _find_video(connection: sa.Connection, parsed: params.Params) -> tuple[UUID | None, list[FieldProblem]]:
     named = parsed.video_ids()
     if named:
-        path = videos.paths(connection, named[:1]).get(named[0])
-        if path is None:
-            return None, [FieldProblem("params.videoId", f"there is no video {named[0]}")]
-        return named[0], _overwrites(path, parsed)
+        known = videos.paths(connection, named)
+        if "video_id" not in type(parsed).model_fields:  # it is about several, and so about none of them
+            return None, [_no_video("videoIds", video_id) for video_id in named if video_id not in known]
+        if named[0] not in known:
+            return None, [_no_video("videoId", named[0])]
+        return named[0], _overwrites(known[named[0]], parsed)
     path = getattr(parsed, "input_path", None)
     if path is None:
         return None, []
@@ -211,6 +213,10 @@ def _find_video(connection: sa.Connection, parsed: params.Params) -> tuple[UUID 
     if found is None:
         return None, [FieldProblem("params.inputPath", f"there is no video at {path!r}: scan its folder first")]
     return found, _overwrites(path, parsed)
+
+
+def _no_video(field: str, video_id: UUID) -> FieldProblem:
+    return FieldProblem(f"params.{field}", f"there is no video {video_id}")
 
 
 def _overwrites(source: str, parsed: params.Params) -> list[FieldProblem]:

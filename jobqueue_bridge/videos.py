@@ -179,8 +179,10 @@ def matching(
     min_duration_s: float | None = None,
     max_duration_s: float | None = None,
     orientation: str | None = None,
+    directory_type: str | None = None,
+    tags: Sequence[str] = (),
 ) -> list[UUID]:
-    """Valid originals (no renditions, no compilations) that fit, oldest first."""
+    """Valid originals (no renditions, no compilations) that fit and have all the tags, oldest first."""
     conditions = [
         videos.c.is_valid.is_(True),
         videos.c.source_video_id.is_(None),
@@ -192,6 +194,10 @@ def matching(
         conditions.append(videos.c.duration_seconds <= max_duration_s)
     if orientation is not None:
         conditions.append(videos.c.orientation == orientation)
+    if directory_type is not None:
+        conditions.append(videos.c.directory_type == directory_type)
+    if tags:
+        conditions.append(videos.c.tags.contains([storable(tag) for tag in tags]))
     return list(
         connection.scalars(sa.select(videos.c.id).where(*conditions).order_by(videos.c.created_at, videos.c.id))
     )

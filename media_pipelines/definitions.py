@@ -5,9 +5,9 @@ import logging
 import dagster as dg
 
 from jobqueue_bridge.settings import load_settings
-from media_pipelines.assets.compilations import random_compilation
+from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
-from media_pipelines.assets.renditions import compliant_video, streaming_rendition, thumbnail, video_metadata
+from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.gpu import Gpu
@@ -39,7 +39,10 @@ defs = dg.Definitions(
         thumbnail,
         streaming_rendition,
         compliant_video,
+        gif,
         random_compilation,
+        quad_compilation,
+        mega_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
     sensors=[dispatch, reconcile, inbox],

@@ -9,9 +9,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.vocabulary import NEEDS, JobType
-from media_pipelines.assets.compilations import random_compilation
+from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
 from media_pipelines.assets.library import library_scan, place_in_library, public_gallery_scan
-from media_pipelines.assets.renditions import compliant_video, streaming_rendition, thumbnail, video_metadata
+from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.tags import CATEGORY_TAG, TYPE_TAG
 
 
@@ -60,6 +60,11 @@ PIPELINES: Mapping[JobType, Pipeline] = MappingProxyType(
         JobType.COMPILE_RANDOM: _pipeline(
             JobType.COMPILE_RANDOM, random_compilation, "Join randomly chosen videos into one."
         ),
+        JobType.COMPILE_QUAD: _pipeline(JobType.COMPILE_QUAD, quad_compilation, "Show four videos as a grid."),
+        JobType.COMPILE_MEGA: _pipeline(
+            JobType.COMPILE_MEGA, mega_compilation, "Join many videos into one, with chapters."
+        ),
+        JobType.COMPILE_GIF: _pipeline(JobType.COMPILE_GIF, gif, "Make an animated picture of a part of a video."),
         JobType.MOVE_TO_LIBRARY: _pipeline(
             JobType.MOVE_TO_LIBRARY, place_in_library, "Move a video to another folder of the library."
         ),

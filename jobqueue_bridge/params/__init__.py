@@ -10,17 +10,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
-from jobqueue_bridge.params.compilations import CompileRandom
+from jobqueue_bridge.params.compilations import CompileMega, CompileQuad, CompileRandom, Criteria
 from jobqueue_bridge.params.fields import Params
 from jobqueue_bridge.params.library import DirectoryScan, MoveToLibrary, PublicScan, Scan, Validate
-from jobqueue_bridge.params.renditions import ReencodeStreaming, ThumbnailGenerate
+from jobqueue_bridge.params.renditions import CompileGif, ReencodeStreaming, ThumbnailGenerate
 from jobqueue_bridge.params.transcode import Transcode
 from jobqueue_bridge.text import storable
 from jobqueue_bridge.vocabulary import JobType
 
 __all__ = [
     "MODELS",
+    "CompileGif",
+    "CompileMega",
+    "CompileQuad",
     "CompileRandom",
+    "Criteria",
     "DirectoryScan",
     "MoveToLibrary",
     "Params",
@@ -42,6 +46,9 @@ MODELS: Mapping[JobType, type[Params]] = MappingProxyType(
         JobType.THUMBNAIL_GENERATE: ThumbnailGenerate,
         JobType.REENCODE_STREAMING: ReencodeStreaming,
         JobType.COMPILE_RANDOM: CompileRandom,
+        JobType.COMPILE_QUAD: CompileQuad,
+        JobType.COMPILE_MEGA: CompileMega,
+        JobType.COMPILE_GIF: CompileGif,
         JobType.MOVE_TO_LIBRARY: MoveToLibrary,
         JobType.TRANSCODE: Transcode,
     }

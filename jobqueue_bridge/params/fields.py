@@ -69,6 +69,7 @@ Crf = Annotated[Int, Field(ge=0, le=51, description="Constant rate factor: 0 is 
 Vmaf = Annotated[float, BeforeValidator(_no_boolean), Field(ge=1, le=100, allow_inf_nan=False)]
 Decibel = Annotated[float, BeforeValidator(_no_boolean), Field(ge=10, le=100, allow_inf_nan=False)]
 Kbps = Annotated[Int, Field(ge=100, le=200_000)]
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 

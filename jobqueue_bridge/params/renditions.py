@@ -12,6 +12,7 @@ from jobqueue_bridge.params.fields import (
     Kbps,
     LibraryPath,
     Mp4Path,
+    Number,
     OneVideo,
     Params,
     Preset,
@@ -27,9 +28,40 @@ class ThumbnailGenerate(OneVideo):
 
     timestamp: Seconds | None = Field(default=None, description="Seconds into the video; default: 25 % of it.")
     width: Int = Field(default=640, ge=16, le=7680, description="Pixels; the height follows.")
+    storyboard: bool = Field(
+        default=False, description="Also sheets of small pictures with a WebVTT index, for scrubbing in a player."
+    )
 
     def unique_key(self) -> str | None:
         return f"thumbnail_generate:{self.video_id}"
+
+
+class CompileGif(OneVideo):
+    """Make a short animated picture of a part of a video."""
+
+    start: Seconds = Field(default=0, description="Seconds into the video.")
+    duration: Seconds = Field(default=5, gt=0, le=60, description="Seconds; less where the video ends before.")
+    width: Int = Field(default=480, ge=16, le=1920, description="Pixels; the height follows.")
+    fps: Number = Field(default=12, ge=1, le=30, description="Pictures a second.")
+    format: Literal["gif", "webp"] = "gif"
+    loop: Int = Field(default=0, ge=0, le=65_535, description="How often it plays; 0: for ever.")
+    max_bytes: Int | None = Field(
+        default=None,
+        ge=10_000,
+        description="What the file may take: rate and width are lowered until it fits. Default: no limit.",
+    )
+    output_path: LibraryPath | None = Field(default=None, description="Default: gifs/, named after the video.")
+
+    @model_validator(mode="after")
+    def _named_for_its_format(self) -> "CompileGif":
+        if self.output_path is not None and not self.output_path.lower().endswith(f".{self.format}"):
+            raise ValueError(f"outputPath must end in .{self.format}")
+        return self
+
+    def unique_key(self) -> str | None:
+        if self.output_path is not None:
+            return f"compile_gif:{self.output_path}"
+        return f"compile_gif:{self.video_id}:{self.start}:{self.duration}:{self.width}:{self.fps}:{self.format}"
 
 
 class ReencodeStreaming(Params):

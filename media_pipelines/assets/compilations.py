@@ -4,6 +4,8 @@ from typing import Any
 
 import dagster as dg
 
+from media_pipelines.ops.compile_mega import choose_many, join_many, publish_mega
+from media_pipelines.ops.compile_quad import choose_cells, encode_grid, publish_grid
 from media_pipelines.ops.compile_random import choose_sources, join_sources, publish_compilation
 from media_pipelines.ops.videos import COMPILATION_PARTITIONS
 
@@ -16,3 +18,23 @@ from media_pipelines.ops.videos import COMPILATION_PARTITIONS
 )
 def random_compilation() -> Any:
     return publish_compilation(join_sources(choose_sources()))
+
+
+@dg.graph_asset(
+    partitions_def=COMPILATION_PARTITIONS,
+    group_name="compilations",
+    kinds={"ffmpeg", "h264"},
+    description="Four videos at a time, as a grid of two by two.",
+)
+def quad_compilation() -> Any:
+    return publish_grid(encode_grid(choose_cells()))
+
+
+@dg.graph_asset(
+    partitions_def=COMPILATION_PARTITIONS,
+    group_name="compilations",
+    kinds={"ffmpeg", "h264"},
+    description="Many videos as one, equally loud, with a chapter for each.",
+)
+def mega_compilation() -> Any:
+    return publish_mega(join_many(choose_many()))

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from media_pipelines.ops.compile_gif import make_gif
 from media_pipelines.ops.reencode import encode_rendition, find_source, publish_rendition, verify_rendition
 from media_pipelines.ops.thumbnail import take_thumbnail
 from media_pipelines.ops.transcode import encode_to_comply, examine_source, publish_result, verify_result
@@ -55,3 +56,14 @@ def streaming_rendition(library_video: object) -> Any:
 )
 def compliant_video(library_video: object) -> Any:
     return publish_result(verify_result(encode_to_comply(examine_source(library_video))))
+
+
+@dg.graph_asset(
+    ins=_OF_THE_VIDEO,
+    partitions_def=VIDEO_PARTITIONS,
+    group_name="videos",
+    kinds={"ffmpeg"},
+    description="A part of a video as an animated picture, every frame of which was decoded.",
+)
+def gif(library_video: object) -> Any:
+    return make_gif(library_video)

@@ -1,15 +1,30 @@
-"""Several videos as one: `plan` decides, purely, whether they can be joined untouched; `join` does it and checks."""
+"""Several videos as one: `plan` decides, purely, what can be joined untouched; `join` does it and checks."""
 
 import collections
+import itertools
 import math
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from media_pipelines.media import files, verify
-from media_pipelines.media.commands.pieces import concat, concat_copy, concat_list, normalise
+from media_pipelines.media.commands.pieces import (
+    Part,
+    Shape,
+    chapters,
+    concat,
+    concat_copy,
+    concat_list,
+    even,
+    missing_picture_s,
+    piece,
+    same_picture,
+    shape,
+)
 from media_pipelines.media.encoders import Encoder, suited
 from media_pipelines.media.ffmpeg import ChildRegistry, Progress, run
 from media_pipelines.media.probe import Probe, Prober
@@ -21,11 +36,26 @@ _MAX_FPS = 60.0
 _USUAL_FPS = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001, 60.0)
 # The last part of the bar: joining is a copy, the pieces are the work.
 _JOINING_PERCENT = 5.0
+# Uncompressed stereo at 48 kHz.
+_SOUND_BYTES_PER_S = 192_000
+
+
+@dataclass(frozen=True)
+class Item:
+    """One source of a compilation. `card` is a picture shown before it for `card_s` seconds, `title` the name of its
+    chapter, `levelling` filters for its sound."""
+
+    source: Probe
+    title: str | None = None
+    card: Path | None = None
+    card_s: float = 0.0
+    levelling: str = ""
 
 
 @dataclass(frozen=True)
 class CompilePlan:
-    """How the sources become one file: copied as they are, or each first encoded to `width`×`height` at `fps`.
+    """How the sources become one file: copied as they are, or each first brought to `width`×`height` at `fps`.
+    `alike` are the sources (by number) whose pictures have that shape already and match each other.
     `reason` says which and why."""
 
     copy: bool
@@ -35,6 +65,20 @@ class CompilePlan:
     has_audio: bool
     duration_s: float | None
     reason: str
+    alike: frozenset[int] = frozenset()
+
+    @property
+    def shape(self) -> Shape:
+        return shape(self.width, self.height, self.fps)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What came of it. `starts_s`: when each item begins; `how`: in words, what was copied and what encoded."""
+
+    result: Probe
+    starts_s: tuple[float, ...]
+    how: str
 
 
 def plan(sources: Sequence[Probe]) -> CompilePlan:
@@ -47,15 +91,17 @@ def plan(sources: Sequence[Probe]) -> CompilePlan:
         raise ValueError("A compilation needs at least one source")
     difference = _difference(sources)
     width, height = _common_size(sources)
+    fps = _common_fps(sources)
     lengths = [source.duration_s for source in sources]
     return CompilePlan(
         copy=difference is None,
         width=width,
         height=height,
-        fps=_common_fps(sources),
+        fps=fps,
         has_audio=any(source.has_audio for source in sources),
         duration_s=math.fsum(length for length in lengths if length) if all(lengths) else None,
         reason="all sources match" if difference is None else difference,
+        alike=_alike(sources, width, height, fps),
     )
 
 
@@ -78,7 +124,7 @@ def _sound(source: Probe) -> tuple[str | None, str | None, int | None, str] | No
     return sounds[0].codec, sounds[0].channel_layout, sounds[0].sample_rate_hz, sounds[0].config
 
 
-_MATCHED: dict[str, Callable[[Probe], object]] = {
+_MATCHED_PICTURE: dict[str, Callable[[Probe], object]] = {
     "video codec": lambda source: source.video_codec,
     "size": lambda source: f"{source.width}×{source.height}",
     "rotation": lambda source: source.rotation,
@@ -87,8 +133,39 @@ _MATCHED: dict[str, Callable[[Probe], object]] = {
     "frame rate": lambda source: round(source.fps, 2) if source.fps else None,
     "time base": lambda source: source.video.time_base,
     "encoder settings": lambda source: source.video.config,
-    "sound": _sound,
 }
+_MATCHED: dict[str, Callable[[Probe], object]] = {**_MATCHED_PICTURE, "sound": _sound}
+
+
+def _alike(sources: Sequence[Probe], width: int, height: int, fps: float) -> frozenset[int]:
+    """The largest group, by seconds, of pictures that have the common shape and one and the same configuration."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for n, source in enumerate(sources):
+        if _has_shape(source, width, height, fps):
+            groups.setdefault(tuple(of(source) for of in _MATCHED_PICTURE.values()), []).append(n)
+    largest = max(groups.values(), key=lambda group: math.fsum(sources[n].duration_s or 0 for n in group), default=[])
+    return frozenset(largest)
+
+
+def _has_shape(source: Probe, width: int, height: int, fps: float) -> bool:
+    """Whether its picture could stand in the output as it is. One that ends before its sound would stand still in a
+    way that only encoding can write."""
+    return (
+        source.video_codec == "h264"
+        and source.pix_fmt == "yuv420p"
+        and source.rotation == 0
+        and source.sar == 1
+        and (source.width, source.height) == (width, height)
+        and abs((source.fps or 0) - fps) < 0.01
+        and bool(source.duration_s)
+        and missing_picture_s(source) < 1 / fps
+        and _timescale(source) is not None
+    )
+
+
+def _timescale(source: Probe) -> int | None:
+    ticks = Fraction(source.video.time_base or 0)
+    return ticks.denominator if ticks.numerator == 1 and 1_000 <= ticks.denominator <= 1_000_000 else None
 
 
 def _common_size(sources: Sequence[Probe]) -> tuple[int, int]:
@@ -100,11 +177,7 @@ def _common_size(sources: Sequence[Probe]) -> tuple[int, int]:
 
 
 def _square_pixels(source: Probe) -> tuple[int, int]:
-    return _even(float(source.width * source.sar)), _even(source.height)
-
-
-def _even(pixels: float) -> int:
-    return max(2, round(pixels / 2) * 2)
+    return even(float(source.width * source.sar)), even(source.height)
 
 
 def _common_fps(sources: Sequence[Probe]) -> float:
@@ -120,33 +193,105 @@ def _usual_fps(fps: float) -> float:
     return nearest if abs(nearest - fps) < 0.02 * nearest else min(_MAX_FPS, max(1.0, fps))
 
 
+@dataclass(frozen=True)
+class Cut:
+    """One piece of a compilation: a part, or two of which the first fades into the second. `item` is what is seen at
+    its end; `opens`: whether that item begins here; `whole`: whether it is all of a source."""
+
+    parts: tuple[Part, ...]
+    item: int
+    opens: bool
+    whole: bool
+
+    @property
+    def length_s(self) -> float | None:
+        return self.parts[0].length_s
+
+
+def cuts(items: Sequence[Item], common: Shape, crossfade_s: float = 0.0) -> list[Cut]:
+    """The pieces in their order. Every length is a whole number of frames, so that picture and sound of each piece
+    end together.
+
+    A cross-fade takes at most half of what stands on each side of it; one of less than two frames becomes a cut.
+    """
+    shots = [shot for n, item in enumerate(items) for shot in _shots(n, item, common)]
+    fades = [_fade_frames(one, other, common, crossfade_s) for (_, one, _), (_, other, _) in itertools.pairwise(shots)]
+    found: list[Cut] = []
+    for k, (n, part, opens) in enumerate(shots):
+        before = fades[k - 1] if k else 0
+        after = fades[k] if k < len(fades) else 0
+        if before:
+            tail = _stretch(shots[k - 1][1], common, from_end=before)
+            found.append(Cut((tail, _stretch(part, common, to=before)), n, opens, whole=False))
+        if not before and not after:
+            found.append(Cut((part,), n, opens, whole=isinstance(part.source, Probe)))
+        elif _frames(part, common) > before + after:
+            body = _stretch(part, common, since=before, to=_frames(part, common) - after)
+            found.append(Cut((body,), n, opens and not before, whole=False))
+    return found
+
+
+def _shots(n: int, item: Item, common: Shape) -> list[tuple[int, Part, bool]]:
+    """An item's title card, if it has one, and its source."""
+    card = [(n, Part(item.card, length_s=_whole_frames(item.card_s, common)), True)] if item.card else []
+    length_s = _whole_frames(item.source.duration_s, common) if item.source.duration_s else None
+    return [*card, (n, Part(item.source, length_s=length_s, levelling=item.levelling), not card)]
+
+
+def _whole_frames(seconds: float, common: Shape) -> float:
+    return max(1, round(seconds * common.fps)) / float(common.fps)
+
+
+def _frames(part: Part, common: Shape) -> int:
+    return round((part.length_s or 0) * common.fps)
+
+
+def _fade_frames(one: Part, other: Part, common: Shape, crossfade_s: float) -> int:
+    frames = min(round(crossfade_s * common.fps), _frames(one, common) // 2, _frames(other, common) // 2)
+    return frames if frames >= 2 else 0
+
+
+def _stretch(part: Part, common: Shape, *, since: int = 0, to: int = 0, from_end: int = 0) -> Part:
+    """From one frame to another, or the last ones."""
+    if from_end:
+        since, to = _frames(part, common) - from_end, _frames(part, common)
+    return replace(part, start_s=since / float(common.fps), length_s=(to - since) / float(common.fps))
+
+
 def join(
     ffmpeg: Path,
     prober: Prober,
-    sources: Sequence[Probe],
+    items: Sequence[Item],
     output_partial: Path,
     *,
     workdir: Path,
-    encoder: Encoder,
+    choose_encoder: Callable[[], Encoder],
     preset: str,
     crf: int,
+    crossfade_s: float = 0.0,
     on_progress: OnProgress | None = None,
     stop: Callable[[], str | None] | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_command: Callable[[str], None] | None = None,
     children: ChildRegistry | None = None,
     stall_timeout_s: float = 300,
-) -> Probe:
-    """Join sources into `output_partial` and return what was read back from it.
+) -> Joined:
+    """Join sources into `output_partial` and read it back. Chapters are written where items have titles.
 
-    `on_progress` gets a percentage of the summed durations and a detail with `piece`, `pieces`, `fps`, `speed`,
-    `eta_s`, `out_time_s`, `size_bytes`. Temporaries live in a folder of their own below `workdir`, removed in the
-    end. Raises OutputRejected, DiskFull, and what `ffmpeg.run` raises.
+    Sources that match are copied. Otherwise each becomes a piece; its picture is encoded unless it has the common
+    shape already and the encoded ones turn out to have the very same configuration. Pieces are made one after the
+    other, so neither command lines nor open files grow with their number.
+
+    `choose_encoder` is asked once, when something must be encoded. `on_progress` gets a percentage of the whole and a
+    detail with `piece`, `pieces`, `fps`, `speed`, `eta_s`, `out_time_s`, `size_bytes`. Temporaries live in a folder of
+    their own below `workdir`, removed in the end. Raises OutputRejected, DiskFull, and what `ffmpeg.run` raises.
     """
+    sources = [item.source for item in items]
     chosen = plan(sources)
-    files.require_free_space(workdir, sum(source.size_bytes for source in sources))
-    progress = _JoinProgress(sources, chosen, on_progress)
 
     def run_one(command: list[str], duration_s: float | None, report: Callable[[Progress], None]) -> None:
+        if on_command:
+            on_command(shlex.join(command))
         run(
             command,
             duration_s=duration_s,
@@ -159,17 +304,52 @@ def join(
 
     folder = Path(tempfile.mkdtemp(prefix="join-", dir=workdir))
     try:
-        if chosen.copy:
-            pieces = _linked(sources, folder)
+        untouched = chosen.copy and not crossfade_s and not any(item.card or item.levelling for item in items)
+        planned = [] if untouched else cuts(items, chosen.shape, crossfade_s)
+        lengths_s = [source.duration_s for source in sources] if untouched else [cut.length_s for cut in planned]
+        progress = _JoinProgress(math.fsum(length_s or 1.0 for length_s in lengths_s), len(items), on_progress)
+        if untouched:
+            files.require_free_space(output_partial, sum(source.size_bytes for source in sources))
+            pieces, starts_s, length_s = _linked(sources, folder), _starts(sources), chosen.duration_s
+            how = f"{len(sources)} sources copied: {chosen.reason}"
         else:
-            pieces = _normalised(ffmpeg, prober, sources, folder, chosen, encoder, preset, crf, run_one, progress)
+            _require_space_for_pieces(workdir, sources)
+            maker = _Maker(ffmpeg, prober, folder, items, chosen, choose_encoder, preset, crf, run_one, progress)
+            made = maker.make(planned)
+            pieces, starts_s, length_s = made.paths, made.starts_s, made.length_s
+            how = f"{made.how}: {chosen.reason}"
         list_file = folder / "list.ffconcat"
         list_file.write_text(concat_list(pieces))
-        build = concat_copy if chosen.copy else concat
-        run_one(build(ffmpeg, list_file, output_partial), chosen.duration_s, progress.joining)
+        build = concat_copy if untouched else concat
+        named = _chapters(items, starts_s, length_s, folder)
+        run_one(build(ffmpeg, list_file, output_partial, chapters=named), length_s, progress.joining(copies=untouched))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return verify.verify_joined(prober, output_partial, expect_duration_s=chosen.duration_s, has_audio=chosen.has_audio)
+    result = verify.verify_joined(prober, output_partial, expect_duration_s=length_s, has_audio=chosen.has_audio)
+    return Joined(result, tuple(starts_s), how)
+
+
+def _require_space_for_pieces(workdir: Path, sources: Sequence[Probe]) -> None:
+    seconds = math.fsum(source.duration_s or 0 for source in sources)
+    files.require_free_space(
+        workdir, sum(source.size_bytes for source in sources) + round(seconds * _SOUND_BYTES_PER_S)
+    )
+
+
+def _starts(sources: Sequence[Probe]) -> list[float]:
+    starts_s = [0.0]
+    for source in sources[:-1]:
+        starts_s.append(starts_s[-1] + (source.duration_s or 0))
+    return starts_s
+
+
+def _chapters(items: Sequence[Item], starts_s: Sequence[float], length_s: float | None, folder: Path) -> Path | None:
+    if length_s is None or not any(item.title for item in items):
+        return None
+    path = folder / "chapters.txt"
+    titles = [(start_s, item.title or "") for start_s, item in zip(starts_s, items, strict=True)]
+    path.write_text(chapters(titles, length_s))
+    return path
 
 
 def _linked(sources: Sequence[Probe], folder: Path) -> list[Path]:
@@ -186,71 +366,138 @@ def _plain_suffix(path: Path) -> str:
     return path.suffix if path.suffix.isascii() and path.suffix.isprintable() else ""
 
 
-def _normalised(
-    ffmpeg: Path,
-    prober: Prober,
-    sources: Sequence[Probe],
-    folder: Path,
-    chosen: CompilePlan,
-    encoder: Encoder,
-    preset: str,
-    crf: int,
-    run_one: Callable[[list[str], float | None, Callable[[Progress], None]], None],
-    progress: "_JoinProgress",
-) -> list[Path]:
-    fitting = suited(encoder, chosen.width, chosen.height)
-    pieces = []
-    for n, source in enumerate(sources):
-        piece = folder / f"{n:05d}.mkv"
-        command = normalise(
-            ffmpeg,
-            source,
-            piece,
-            width=chosen.width,
-            height=chosen.height,
-            fps=chosen.fps,
-            encoder=fitting,
-            preset=preset,
-            crf=crf,
-            with_audio=chosen.has_audio,
+@dataclass(frozen=True)
+class _Made:
+    paths: list[Path]
+    starts_s: list[float]
+    length_s: float | None
+    how: str
+
+
+class _Maker:
+    """Makes pieces that can be joined by copying their pictures."""
+
+    def __init__(
+        self,
+        ffmpeg: Path,
+        prober: Prober,
+        folder: Path,
+        items: Sequence[Item],
+        chosen: CompilePlan,
+        choose_encoder: Callable[[], Encoder],
+        preset: str,
+        crf: int,
+        run_one: Callable[[list[str], float | None, Callable[[Progress], None]], None],
+        progress: "_JoinProgress",
+    ) -> None:
+        self._ffmpeg = ffmpeg
+        self._prober = prober
+        self._folder = folder
+        self._items = items
+        self._chosen = chosen
+        self._choose_encoder = choose_encoder
+        self._encoder: Encoder | None = None
+        self._preset = preset
+        self._crf = crf
+        self._run_one = run_one
+        self._progress = progress
+        alike = items[min(chosen.alike)].source if chosen.alike else None
+        self._timescale = _timescale(alike) if alike else None
+        self._kept_config = alike.video.config if alike else None
+
+    def make(self, planned: Sequence[Cut]) -> _Made:
+        """Those that must be encoded come first: what they turn out to be decides whether the others can stay."""
+        could_stay = {k for k, cut in enumerate(planned) if cut.whole and cut.item in self._chosen.alike}
+        probes: dict[int, Probe] = {}
+        stay = could_stay
+        for k in [*(k for k in range(len(planned)) if k not in could_stay), *sorted(could_stay)]:
+            probes[k] = self._make(k, planned[k], keep_picture=k in stay)
+            if k not in could_stay and probes[k].video.config != self._kept_config:
+                stay = set()
+        lengths_s = [probes[k].duration_s for k in range(len(planned))]
+        starts_s, at_s = [], 0.0
+        for cut, length_s in zip(planned, lengths_s, strict=True):
+            if cut.opens:
+                starts_s.append(at_s)
+            at_s += length_s or 0
+        return _Made(
+            [self._path(k) for k in range(len(planned))],
+            starts_s,
+            at_s if all(lengths_s) else None,
+            self._how(len(stay), len(planned), could_stay=len(could_stay)),
         )
-        run_one(command, source.duration_s, progress.piece(n))
-        verify.verify_piece(prober, source, piece)
-        pieces.append(piece)
-    return pieces
+
+    def _path(self, k: int) -> Path:
+        return self._folder / f"{k:05d}.mov"
+
+    def _make(self, k: int, cut: Cut, *, keep_picture: bool) -> Probe:
+        path = self._path(k)
+        self._run_one(self._command(cut, path, keep_picture=keep_picture), cut.length_s, self._progress.piece(cut))
+        if cut.whole:
+            verify.verify_piece(self._prober, self._items[cut.item].source, path)
+        return self._prober.probe(path)
+
+    def _command(self, cut: Cut, path: Path, *, keep_picture: bool) -> list[str]:
+        with_audio = self._chosen.has_audio
+        if keep_picture:
+            return same_picture(self._ffmpeg, cut.parts[0], path, with_audio=with_audio, timescale=self._timescale)
+        if self._encoder is None:
+            self._encoder = suited(self._choose_encoder(), self._chosen.width, self._chosen.height)
+        return piece(
+            self._ffmpeg,
+            cut.parts,
+            path,
+            shape=self._chosen.shape,
+            encoder=self._encoder,
+            preset=self._preset,
+            crf=self._crf,
+            with_audio=with_audio,
+            timescale=self._timescale,
+        )
+
+    def _how(self, stayed: int, pieces: int, *, could_stay: int) -> str:
+        words = f"{stayed} of {pieces} pictures copied, the others encoded" if stayed else f"{pieces} pieces encoded"
+        if could_stay > stayed:
+            words += f" ({could_stay} had the common shape, but other encoder settings than ours)"
+        return words
 
 
 class _JoinProgress:
     """Adds up the progress of several runs of ffmpeg."""
 
-    def __init__(self, sources: Sequence[Probe], chosen: CompilePlan, on_progress: OnProgress | None) -> None:
-        self._lengths_s = [source.duration_s or 1.0 for source in sources]
-        self._total_s = math.fsum(self._lengths_s)
-        self._encodes = not chosen.copy
+    def __init__(self, total_s: float, items: int, on_progress: OnProgress | None) -> None:
+        self._total_s = total_s
+        self._items = items
+        self._done_s = 0.0
         self._on_progress = on_progress
 
-    def piece(self, n: int) -> Callable[[Progress], None]:
-        before_s = math.fsum(self._lengths_s[:n])
+    def piece(self, cut: Cut) -> Callable[[Progress], None]:
+        before_s, length_s = self._done_s, cut.length_s or 1.0
+        self._done_s += length_s
 
         def report(progress: Progress) -> None:
-            done_s = before_s + min(progress.out_time_s, self._lengths_s[n])
+            done_s = min(self._total_s, before_s + min(progress.out_time_s, length_s))
             share = 100 - _JOINING_PERCENT
-            self._report(progress, done_s, share * done_s / self._total_s, piece=n + 1)
+            self._report(progress, done_s, share * done_s / self._total_s, item=cut.item + 1)
 
         return report
 
-    def joining(self, progress: Progress) -> None:
-        share = _JOINING_PERCENT if self._encodes else 100.0
-        done_s = min(progress.out_time_s, self._total_s)
-        self._report(progress, done_s, 100 - share + share * done_s / self._total_s, piece=len(self._lengths_s))
+    def joining(self, *, copies: bool) -> Callable[[Progress], None]:
+        share = 100.0 if copies else _JOINING_PERCENT
 
-    def _report(self, progress: Progress, done_s: float, percent: float, *, piece: int) -> None:
+        def report(progress: Progress) -> None:
+            done_s = min(progress.out_time_s, self._total_s)
+            self._report(progress, done_s, 100 - share + share * done_s / self._total_s, item=self._items)
+
+        return report
+
+    def _report(self, progress: Progress, done_s: float, percent: float, *, item: int) -> None:
         if self._on_progress is None:
             return
         eta_s = (self._total_s - done_s) / progress.speed if progress.speed > 0 else None
         detail: ProgressDetail = {
-            "piece": piece,
-            "pieces": len(self._lengths_s),
+            "piece": item,
+            "pieces": self._items,
             "fps": progress.fps,
             "speed": progress.speed,
             "eta_s": eta_s,

@@ -14,6 +14,8 @@ _OTHER_POSITIONS = (0.125, 0.06, 0.0, 0.5, 0.75, 0.9)
 # Of 255. Black with video noise stays below both; a night scene with one lamp has spread.
 _BLACK_MEAN = 20.0
 _BLACK_SPREAD = 10.0
+# A frame whose colours all spread less than this, of 255, is one flat colour: a fade, a slate.
+_FLAT_SPREAD = 3.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class _Frame:
     at_s: float
     jpeg: bytes
     light: float
-    is_black: bool
+    is_blank: bool
 
 
 def take(
@@ -43,15 +45,15 @@ def take(
 ) -> Thumbnail:
     """Write a JPEG of the frame at `at_s` seconds (by default at a quarter of the duration, never beyond the end).
 
-    Where no frame or a black one comes, earlier places are tried, then later ones; of a video that is black
-    throughout, the least black. Raises NoUsableFrame, EncodeStopped.
+    Where no frame, a black one or one of a single colour comes, earlier places are tried, then later ones; of a video
+    that is blank throughout, the least black. Raises NoUsableFrame, EncodeStopped.
     """
     best: _Frame | None = None
     for position_s in _positions(source, at_s):
         frame = _grab(ffmpeg, source, output, position_s, width, stop)
-        if frame is not None and (best is None or frame.light > best.light):
+        if frame is not None and (best is None or (not frame.is_blank, frame.light) > (not best.is_blank, best.light)):
             best = frame
-        if best is not None and not best.is_black:
+        if best is not None and not best.is_blank:
             break
     if best is None:
         output.unlink(missing_ok=True)
@@ -96,7 +98,9 @@ def _measured(at_s: float, jpeg: bytes) -> _Frame | None:
     try:
         with Image.open(io.BytesIO(jpeg)) as image:
             luma = ImageStat.Stat(image.convert("L"))
+            colours = ImageStat.Stat(image.convert("RGB"))
     except (UnidentifiedImageError, OSError):
         return None
     mean, spread = luma.mean[0], luma.stddev[0]
-    return _Frame(at_s, jpeg, mean + spread, is_black=mean < _BLACK_MEAN and spread < _BLACK_SPREAD)
+    is_black = mean < _BLACK_MEAN and spread < _BLACK_SPREAD
+    return _Frame(at_s, jpeg, mean + spread, is_blank=is_black or max(colours.stddev) < _FLAT_SPREAD)

@@ -1,27 +1,39 @@
-"""Take a picture of a video."""
+"""Take a picture of a video, and if wanted small ones of all of it."""
 
-import base64
-import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
 from jobqueue_bridge import params, videos
-from media_pipelines.media import files, thumbnail
+from jobqueue_bridge.videos import Video
+from media_pipelines.media import files, storyboard, thumbnail
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.thumbnail import Thumbnail
 from media_pipelines.ops.outputs import owner, remove_left_behind
 from media_pipelines.ops.params import typed
+from media_pipelines.ops.pictures import preview
 from media_pipelines.ops.videos import source_video
+from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
 
-_PREVIEW_PIXELS = 320
+
+@dataclass(frozen=True)
+class _File:
+    """One file on its way to its name."""
+
+    partial: Path
+    target: Path
 
 
 @dg.op(
     ins={"library_video": dg.In(dg.Nothing)},
-    description="Take a frame that is not black, write it as thumbnails/<video>.jpg, name it on the video's row.",
+    description="Take a frame that shows something, write it as thumbnails/<video>.jpg, name it on the video's row; "
+    "if wanted, a storyboard beside it.",
 )
 def take_thumbnail(
     context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
@@ -29,48 +41,99 @@ def take_thumbnail(
     with job.step(context) as attempt:
         wanted = typed(attempt, params.ThumbnailGenerate)
         video = source_video(queue, wanted.video_id)
-        target = library.path(f"thumbnails/{video.id}.jpg")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_behind(target.parent, attempt.job)
-        partial = files.partial_path(target, owner(attempt.job.id, attempt.job.attempt))
+        folder = library.path("thumbnails")
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_left_behind(folder, attempt.job)
         try:
             with ffmpeg.prober() as prober:
                 source = prober.probe(library.path(video.path))
-            taken = thumbnail.take(
-                ffmpeg.program,
-                source,
-                partial,
-                at_s=wanted.timestamp,
-                width=wanted.width,
-                stop=attempt.stop_reason,
-            )
+            picture = _file(attempt, folder, f"{video.id}.jpg")
+            taken = _take(attempt, wanted, source, picture, ffmpeg)
+            sheets = _storyboard(attempt, video, source, folder, ffmpeg) if wanted.storyboard else []
             attempt.check()
-            files.publish(partial, target, replace=True)
+            _publish(picture, sheets)
+            _remove_older_sheets(folder, video, sheets)
         finally:
-            partial.unlink(missing_ok=True)
-        relative = library.relative(target)
+            files.remove_partials(folder, owner(attempt.job.id, attempt.job.attempt))
+        relative = library.relative(picture.target)
         attempt.log(f"Frame at {taken.at_s:.2f} s, {taken.width}×{taken.height}: {relative}")
-        attempt.complete(
-            {"outputPath": relative, "timestamp": taken.at_s, "width": taken.width, "height": taken.height},
-            also=lambda connection: videos.update(connection, video.id, thumbnail_path=relative),
-        )
-    return dg.Output(
-        None,
-        metadata={
-            "preview": dg.MetadataValue.md(f"![frame of the video]({preview(target)})"),
-            "path": relative,
-            "timestamp_s": round(taken.at_s, 3),
-            "size": f"{taken.width}×{taken.height}",
-        },
+        result = {"outputPath": relative, "timestamp": taken.at_s, "width": taken.width, "height": taken.height}
+        columns = {"thumbnail_path": relative}
+        if sheets:
+            columns["storyboard_path"] = library.relative(sheets[-1].target)
+            result |= {"storyboardPath": columns["storyboard_path"], "storyboardSheets": len(sheets) - 1}
+        attempt.complete(result, also=lambda connection: videos.update(connection, video.id, **columns))
+    return dg.Output(None, metadata=_shown(library, picture, taken, sheets))
+
+
+def _file(attempt: Attempt, folder: Path, name: str) -> _File:
+    partial = files.partial_path(folder / name, owner(attempt.job.id, attempt.job.attempt))
+    attempt.writes(partial)
+    return _File(partial, folder / name)
+
+
+def _take(
+    attempt: Attempt, wanted: params.ThumbnailGenerate, source: Probe, picture: _File, ffmpeg: Ffmpeg
+) -> Thumbnail:
+    return thumbnail.take(
+        ffmpeg.program,
+        source,
+        picture.partial,
+        at_s=wanted.timestamp,
+        width=wanted.width,
+        stop=attempt.stop_reason,
     )
 
 
-def preview(picture: Path) -> str:
-    """A small copy as a data URI: the Dagster UI shows it without asking anybody."""
-    from PIL import Image
+def _storyboard(attempt: Attempt, video: Video, source: Probe, folder: Path, ffmpeg: Ffmpeg) -> list[_File]:
+    """Its sheets and, last, its index, all still under partial names."""
+    plan = storyboard.layout(source)
+    scratch = _file(attempt, folder, f"{video.id}.storyboard.jpg").partial
+    drawn = storyboard.draw(
+        ffmpeg.program,
+        source,
+        plan,
+        scratch,
+        stop=attempt.stop_reason,
+        stall_timeout_s=ffmpeg.stall_timeout_s,
+    )
+    sheets = [_file(attempt, folder, f"{video.id}.storyboard-{n:02d}.jpg") for n in range(1, len(drawn) + 1)]
+    for sheet, jpeg in zip(sheets, drawn, strict=True):
+        sheet.partial.write_bytes(jpeg)
+    index = _file(attempt, folder, f"{video.id}.storyboard.vtt")
+    index.partial.write_text(storyboard.index(plan, [sheet.target.name for sheet in sheets]))
+    attempt.log(f"Storyboard: {plan.tiles} pictures, one every {plan.interval_s:g} s, on {len(sheets)} sheets")
+    return [*sheets, index]
 
-    with Image.open(picture) as image:
-        image.thumbnail((_PREVIEW_PIXELS, _PREVIEW_PIXELS))
-        small = io.BytesIO()
-        image.convert("RGB").save(small, "JPEG", quality=70)
-    return "data:image/jpeg;base64," + base64.b64encode(small.getvalue()).decode()
+
+def _publish(picture: _File, storyboard: Sequence[_File]) -> None:
+    """An index never stands beside sheets of another: the old one goes first, the new one comes last."""
+    if storyboard:
+        storyboard[-1].target.unlink(missing_ok=True)
+    for file in (picture, *storyboard):
+        files.publish(file.partial, file.target, replace=True)
+
+
+def _remove_older_sheets(folder: Path, video: Video, storyboard: Sequence[_File]) -> None:
+    """A storyboard of before may have had more of them."""
+    if not storyboard:
+        return
+    kept = {file.target for file in storyboard}
+    for sheet in folder.glob(f"{video.id}.storyboard-[0-9]*.jpg"):
+        if sheet not in kept and ".partial" not in sheet.name:
+            sheet.unlink(missing_ok=True)
+
+
+def _shown(
+    library: Library, picture: _File, taken: Thumbnail, sheets: Sequence[_File]
+) -> dict[str, dg.MarkdownMetadataValue | str | float]:
+    shown: dict[str, dg.MarkdownMetadataValue | str | float] = {
+        "preview": dg.MetadataValue.md(f"![frame of the video]({preview(picture.target)})"),
+        "path": library.relative(picture.target),
+        "timestamp_s": round(taken.at_s, 3),
+        "size": f"{taken.width}×{taken.height}",
+    }
+    if sheets:
+        shown["storyboard"] = dg.MetadataValue.md(f"![first sheet]({preview(sheets[0].target)})")
+        shown["storyboard_path"] = library.relative(sheets[-1].target)
+    return shown

@@ -8,6 +8,7 @@ import pytest
 
 from media_pipelines.media import compile as compiling
 from media_pipelines.media import errors
+from media_pipelines.media.compile import Item
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.probe import Probe, Prober
 from tests.media.conftest import Clips
@@ -23,24 +24,31 @@ class Joiner:
         self.output = folder / "joined.partial.mp4"
         self.percents: list[float] = []
         self.details: list[compiling.ProgressDetail] = []
+        self.commands: list[str] = []
+        self.how = ""
+        self.starts_s: tuple[float, ...] = ()
 
-    def join(self, *paths: Path, stop: Callable[[], str | None] | None = None) -> Probe:
+    def join(self, *paths: Path | Item, stop: Callable[[], str | None] | None = None, crossfade_s: float = 0) -> Probe:
         def note(percent: float, detail: compiling.ProgressDetail) -> None:
             self.percents.append(percent)
             self.details.append(detail)
 
-        return compiling.join(
+        joined = compiling.join(
             self._ffmpeg,
             self._prober,
-            [self._prober.probe(path) for path in paths],
+            [path if isinstance(path, Item) else Item(self._prober.probe(path)) for path in paths],
             self.output,
             workdir=self.workdir,
-            encoder=self._encoder,
+            choose_encoder=lambda: self._encoder,
             preset="ultrafast",
             crf=30,
+            crossfade_s=crossfade_s,
             on_progress=note,
             stop=stop,
+            on_command=self.commands.append,
         )
+        self.how, self.starts_s = joined.how, joined.starts_s
+        return joined.result
 
 
 @pytest.fixture

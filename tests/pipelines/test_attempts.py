@@ -240,7 +240,7 @@ def test_a_compilation_that_was_published_is_adopted_with_the_videos_it_was_made
         raise OSError("the machine went down")
 
     with monkeypatch.context() as patch:
-        patch.setattr("media_pipelines.ops.compile_random.record_output", die)
+        patch.setattr("media_pipelines.ops.compilations.record_output", die)
         job = run_job("compile_random", {"outputPath": "compilations/c.mp4", "count": 2})
     assert job.status == JobStatus.PENDING
     with database.begin() as connection:

@@ -17,7 +17,7 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
     JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "skip_existing": True}),
     JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "skip_existing": True}),
     JobType.VALIDATE: ({"videoId": VIDEO}, {}),
-    JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640}),
+    JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640, "storyboard": False}),
     JobType.REENCODE_STREAMING: (
         {"videoId": VIDEO},
         {
@@ -34,7 +34,19 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     JobType.COMPILE_RANDOM: (
         {},
-        {"count": 10, "min_duration": None, "max_duration": None, "orientation": None, "seed": None},
+        {"count": 10, "min_duration": None, "max_duration": None, "orientation": None, "seed": None, "tags": None},
+    ),
+    JobType.COMPILE_QUAD: (
+        {},
+        {"sources": None, "width": 1920, "height": 1080, "fps": 30, "audio": "mix", "length": "longest", "crf": 23},
+    ),
+    JobType.COMPILE_MEGA: (
+        {},
+        {"count": None, "crossfade": 0, "title_cards": 0, "level_loudness": True, "loudness": -16, "sources": None},
+    ),
+    JobType.COMPILE_GIF: (
+        {"videoId": VIDEO},
+        {"start": 0, "duration": 5, "width": 480, "fps": 12, "format": "gif", "loop": 0, "max_bytes": None},
     ),
     JobType.MOVE_TO_LIBRARY: (
         {"videoId": VIDEO, "directoryType": "studios"},
@@ -63,6 +75,39 @@ FULL: dict[JobType, dict[str, Any]] = {
         "maxDuration": 120,
         "orientation": "landscape",
         "outputPath": "compilations/random-001.mp4",
+        "directoryType": "videos",
+        "tags": ["beach", "night"],
+        "seed": 7,
+    },
+    JobType.COMPILE_QUAD: {
+        "videoIds": [VIDEO] * 4,
+        "width": 1280,
+        "height": 720,
+        "fps": 29.97,
+        "audio": "3",
+        "length": "loop",
+        "preset": "fast",
+        "crf": 20,
+        "outputPath": "compilations/quad.mp4",
+    },
+    JobType.COMPILE_MEGA: {
+        "videoIds": [VIDEO],
+        "crossfade": 1.5,
+        "titleCards": 3,
+        "levelLoudness": False,
+        "loudness": -23,
+        "outputPath": "compilations/mega.mp4",
+    },
+    JobType.COMPILE_GIF: {
+        "videoId": VIDEO,
+        "start": 12.5,
+        "duration": 60,
+        "width": 320,
+        "fps": 10,
+        "format": "webp",
+        "loop": 1,
+        "maxBytes": 1_000_000,
+        "outputPath": "gifs/a.webp",
     },
     JobType.MOVE_TO_LIBRARY: {
         "videoId": VIDEO,
@@ -169,6 +214,25 @@ def test_params_must_be_an_object(kind: JobType, raw: Any, got: str) -> None:
         (JobType.COMPILE_RANDOM, "orientation", "diagonal", "'landscape', 'portrait' or 'square' (got 'diagonal')"),
         (JobType.COMPILE_RANDOM, "seed", -1, "greater than or equal to 0"),
         (JobType.COMPILE_RANDOM, "maxDuration", 1e9, "less than or equal to 1000000"),
+        (JobType.COMPILE_RANDOM, "tags", [], "at least 1 item"),
+        (JobType.COMPILE_QUAD, "videoIds", [VIDEO] * 3, "at least 4 items"),
+        (JobType.COMPILE_QUAD, "videoIds", [VIDEO] * 5, "at most 4 items"),
+        (JobType.COMPILE_QUAD, "width", 1922, "must be a multiple of 4, got 1922"),
+        (JobType.COMPILE_QUAD, "height", 60, "greater than or equal to 64"),
+        (JobType.COMPILE_QUAD, "fps", 61, "less than or equal to 60"),
+        (JobType.COMPILE_QUAD, "audio", "5", "'4' or 'none' (got '5')"),
+        (JobType.COMPILE_QUAD, "length", "half", "'shortest', 'longest' or 'loop'"),
+        (JobType.COMPILE_MEGA, "count", 1001, "less than or equal to 1000"),
+        (JobType.COMPILE_MEGA, "crossfade", 10.5, "less than or equal to 10"),
+        (JobType.COMPILE_MEGA, "titleCards", 31, "less than or equal to 30"),
+        (JobType.COMPILE_MEGA, "loudness", 0, "less than or equal to -5"),
+        (JobType.COMPILE_MEGA, "videoIds", [], "at least 1 item"),
+        (JobType.COMPILE_GIF, "duration", 0, "greater than 0"),
+        (JobType.COMPILE_GIF, "duration", 61, "less than or equal to 60"),
+        (JobType.COMPILE_GIF, "fps", 31, "less than or equal to 30"),
+        (JobType.COMPILE_GIF, "width", 1921, "less than or equal to 1920"),
+        (JobType.COMPILE_GIF, "format", "png", "'gif' or 'webp'"),
+        (JobType.COMPILE_GIF, "maxBytes", 9_999, "greater than or equal to 10000"),
         (JobType.SCAN, "directoryType", "../etc", "should match pattern"),
         (JobType.SCAN, "directoryType", "videos\n", "should match pattern"),
         (JobType.SCAN, "directoryType", "", "at least 1 character"),
@@ -191,7 +255,7 @@ def test_every_bad_field_is_named_at_once() -> None:
     assert sorted(problems(JobType.REENCODE_STREAMING, bad)) == sorted(expected)
 
 
-@pytest.mark.parametrize("kind", [JobType.VALIDATE, JobType.THUMBNAIL_GENERATE])
+@pytest.mark.parametrize("kind", [JobType.VALIDATE, JobType.THUMBNAIL_GENERATE, JobType.COMPILE_GIF])
 def test_a_job_about_one_video_must_name_it(kind: JobType) -> None:
     assert problems(kind, {}) == {"params.videoId": "Field required"}
 
@@ -200,9 +264,30 @@ def test_a_reencode_must_name_its_source() -> None:
     assert problems(JobType.REENCODE_STREAMING, {}) == {"params": "videoId or inputPath is required"}
 
 
-def test_durations_must_be_in_order() -> None:
-    found = problems(JobType.COMPILE_RANDOM, {"minDuration": 10, "maxDuration": 9})
+@pytest.mark.parametrize("kind", [JobType.COMPILE_RANDOM, JobType.COMPILE_QUAD, JobType.COMPILE_MEGA])
+def test_durations_must_be_in_order(kind: JobType) -> None:
+    found = problems(kind, {"minDuration": 10, "maxDuration": 9})
     assert found == {"params": "minDuration must not exceed maxDuration"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "also"),
+    [
+        (JobType.COMPILE_QUAD, {"seed": 1, "tags": ["x"]}),
+        (JobType.COMPILE_MEGA, {"minDuration": 1, "directoryType": "gifs"}),
+        (JobType.COMPILE_MEGA, {"count": 3}),
+    ],
+)
+def test_criteria_beside_named_videos_would_have_no_effect_and_are_refused(kind: JobType, also: dict[str, Any]) -> None:
+    found = problems(kind, {"videoIds": [VIDEO] * 4, **also})
+    assert list(found) == ["params"]
+    assert all(name in found["params"] for name in also)
+
+
+@pytest.mark.parametrize(("format", "path"), [("gif", "gifs/a.webp"), ("webp", "gifs/a.gif"), ("gif", "gifs/gif")])
+def test_an_animation_is_named_for_its_format(format: str, path: str) -> None:
+    found = problems(JobType.COMPILE_GIF, {"videoId": VIDEO, "format": format, "outputPath": path})
+    assert found == {"params": f"outputPath must end in .{format}"}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +346,7 @@ def test_an_unknown_type_is_refused_with_those_that_can_run(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in JobType if kind not in params.MODELS])
 def test_a_type_without_a_model_is_not_available_yet(kind: JobType) -> None:
-    with pytest.raises(InvalidJob, match=f"{kind} is not available in this version; available: compile_random"):
+    with pytest.raises(InvalidJob, match=f"{kind} is not available in this version; available: compile_gif"):
         params.job_type(kind.value)
 
 
@@ -277,8 +362,14 @@ def test_a_job_about_a_video_names_it() -> None:
         JobType.THUMBNAIL_GENERATE,
         JobType.REENCODE_STREAMING,
         JobType.TRANSCODE,
+        JobType.COMPILE_GIF,
         JobType.MOVE_TO_LIBRARY,
     }
+
+
+def test_a_job_about_named_videos_names_them_all() -> None:
+    for kind in (JobType.COMPILE_QUAD, JobType.COMPILE_MEGA):
+        assert params.parse(kind, {"videoIds": [VIDEO] * 4}).video_ids() == (UUID(VIDEO),) * 4
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Still pictures of a video."""
 
 from pathlib import Path
+from typing import Literal
 
 from media_pipelines.media.commands.arguments import filtered, given, named
 from media_pipelines.media.probe import Probe
@@ -20,6 +21,113 @@ def thumbnail(ffmpeg: Path, source: Probe, output: Path, *, at_s: float, width: 
         "-q:v", "3",
         "-map_metadata", "-1",
         # Not image2, which reads "%d" in a name as a pattern.
+        "-f", "mjpeg",
+        named(output),
+    ]  # fmt: skip
+
+
+def animation(
+    ffmpeg: Path,
+    source: Probe,
+    output: Path,
+    *,
+    start_s: float,
+    duration_s: float,
+    width: int,
+    height: int,
+    fps: float,
+    loop: int,
+    kind: Literal["gif", "webp"],
+    palette: Path | None = None,
+) -> list[str]:
+    """A part of a video as an animated picture that plays `loop` times, 0 for ever. A GIF's palette is made in the same
+    pass, for which all frames are held in memory; with `palette`, it was made before."""
+    frames = f"[0:{source.video_index}]{_frames(width, height, fps)}"
+    use = "paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle[v]"
+    graph = f"{frames},split[a][b];[a]{_PALETTE}[p];[b][p]{use}"
+    if kind == "webp":
+        graph = f"{frames},format=yuv420p[v]"
+    elif palette is not None:
+        graph = f"{frames}[a];[a][1:v]{use}"
+    return [
+        *_stretch(ffmpeg, source, start_s, duration_s),
+        *(["-f", "image2", "-pattern_type", "none", *given(palette)] if palette else []),
+        "-filter_complex", graph,
+        "-map", "[v]",
+        "-map_metadata", "-1",
+        *(_gif(loop) if kind == "gif" else _webp(loop)),
+        named(output),
+    ]  # fmt: skip
+
+
+def palette(
+    ffmpeg: Path, source: Probe, output: Path, *, start_s: float, duration_s: float, width: int, height: int, fps: float
+) -> list[str]:
+    """The 256 colours of a part of a video, as a PNG."""
+    return [
+        *_stretch(ffmpeg, source, start_s, duration_s),
+        "-map", f"0:{source.video_index}",
+        *filtered([_frames(width, height, fps), _PALETTE]),
+        "-frames:v", "1",
+        "-c:v", "png",
+        "-f", "image2pipe",
+        named(output),
+    ]  # fmt: skip
+
+
+_PALETTE = "palettegen=stats_mode=diff"
+
+
+def _stretch(ffmpeg: Path, source: Probe, start_s: float, duration_s: float) -> list[str]:
+    return [str(ffmpeg), "-y", "-ss", f"{start_s:.3f}", "-t", f"{duration_s:.3f}", *given(source.path)]
+
+
+def _frames(width: int, height: int, fps: float) -> str:
+    return f"fps={fps:.6g},scale={width}:{height}:flags=lanczos,setsar=1"
+
+
+def _gif(loop: int) -> list[str]:
+    """The muxer counts repetitions; −1 is none."""
+    return ["-c:v", "gif", "-loop", str({0: 0, 1: -1}.get(loop, loop - 1)), "-f", "gif"]
+
+
+def _webp(loop: int) -> list[str]:
+    return ["-c:v", "libwebp_anim", "-quality", "75", "-compression_level", "4", "-loop", str(loop), "-f", "webp"]
+
+
+def sheets(
+    ffmpeg: Path,
+    source: Probe,
+    output: Path,
+    *,
+    interval_s: float,
+    tiles: int,
+    tile: tuple[int, int],
+    columns: int,
+    rows: int,
+    key_frames_only: bool,
+) -> list[str]:
+    """Small pictures at equal distances, on sheets of `columns`×`rows`: JPEGs, one after the other in one file."""
+    return [
+        str(ffmpeg),
+        "-y",
+        *(["-skip_frame", "nokey"] if key_frames_only else []),
+        *given(source.path),
+        "-map", f"0:{source.video_index}",
+        *filtered(
+            [
+                f"fps=fps=1000/{round(interval_s * 1000)}:start_time=0",
+                f"scale={tile[0]}:{tile[1]}:out_range=full",
+                "setsar=1",
+                "format=yuvj420p",
+                f"tpad=stop_mode=clone:stop={tiles}",
+                f"trim=end_frame={tiles}",
+                f"tile={columns}x{rows}",
+            ]
+        ),
+        "-c:v", "mjpeg",
+        "-q:v", "4",
+        "-map_metadata", "-1",
         "-f", "mjpeg",
         named(output),
     ]  # fmt: skip

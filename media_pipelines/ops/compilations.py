@@ -1,0 +1,230 @@
+"""What all compilations have in common: choosing their sources, a place for their pieces, publishing."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import dagster as dg
+
+from jobqueue_bridge import params, videos
+from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
+from jobqueue_bridge.videos import Video
+from media_pipelines.media import thumbnail
+from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.errors import MediaError
+from media_pipelines.media.probe import Probe
+from media_pipelines.ops.outputs import Output, owner, plan_output, publish
+from media_pipelines.ops.pictures import preview
+from media_pipelines.ops.progress import bounded
+from media_pipelines.ops.videos import record_output, table
+from media_pipelines.resources.attempt import Attempt
+from media_pipelines.resources.ffmpeg import Ffmpeg
+from media_pipelines.resources.library import Library
+from media_pipelines.resources.queue import Queue
+
+JOINED_PERCENT = 98
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One compilation on its way through the ops. `how` says in words how the sources became one,
+    `starts_s` when each begins, where that is not simply the sum of those before."""
+
+    chosen: tuple[tuple[Video, Probe], ...]
+    output: Output
+    result: Probe | None = None
+    how: str = ""
+    starts_s: tuple[float, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Probe, ...]:
+        return tuple(probe for _, probe in self.chosen)
+
+
+def choose(
+    attempt: Attempt,
+    name: str,
+    wanted: params.Criteria,
+    queue: Queue,
+    library: Library,
+    ffmpeg: Ffmpeg,
+    *,
+    count: int,
+    named: Sequence[UUID] | None = None,
+    output_path: str | None = None,
+    at_least: int = 1,
+) -> Compilation:
+    """The videos that the params name, all of which must be readable, or as many as are wanted of those that fit.
+
+    Raises InvalidJob where fewer than `at_least` come of it, and what a named video's own fault is.
+    """
+    output = plan_output(attempt, library, output_path, f"compilations/{name}-{str(attempt.job.id)[:8]}.mp4")
+    if output.published:
+        # The library may have changed since: what is published was made of what was chosen then.
+        chosen = _readable(attempt.announced_sources, count, attempt, queue, library, ffmpeg)
+        return Compilation(tuple(chosen), output)
+    if named is not None:
+        chosen = _all_readable(named, attempt, queue, library, ffmpeg)
+    else:
+        chosen = _readable(_candidates(attempt, wanted, queue), count, attempt, queue, library, ffmpeg)
+        _require(len(chosen), at_least)
+    for video, probe in chosen:
+        attempt.log(f"Chosen: {video.path} ({probe.duration_s or 0:.1f} s)")
+    return Compilation(tuple(chosen), output)
+
+
+def _require(found: int, at_least: int) -> None:
+    if found >= at_least:
+        return
+    if not found:
+        raise InvalidJob([FieldProblem("params", "no valid video of the library fits these criteria")])
+    raise InvalidJob(
+        [FieldProblem("params", f"only {found} of the {at_least} videos that are needed fit and can be read")]
+    )
+
+
+def _candidates(attempt: Attempt, wanted: params.Criteria, queue: Queue) -> list[UUID]:
+    """What fits, shuffled by the seed."""
+    with queue.begin() as connection:
+        candidates = videos.matching(
+            connection,
+            min_duration_s=wanted.min_duration,
+            max_duration_s=wanted.max_duration,
+            orientation=wanted.orientation,
+            directory_type=wanted.directory_type,
+            tags=wanted.tags or (),
+        )
+    attempt.log(f"{len(candidates)} videos fit")
+    seed = attempt.job.id.int if wanted.seed is None else wanted.seed
+    random.Random(seed).shuffle(candidates)  # noqa: S311 - repeatable by design
+    return candidates
+
+
+def _readable(
+    candidates: Sequence[UUID], count: int, attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg
+) -> list[tuple[Video, Probe]]:
+    """Those that are still there and can be read, as many as are wanted."""
+    chosen: list[tuple[Video, Probe]] = []
+    with ffmpeg.prober() as prober, bounded(attempt.log, "videos passed over") as log_passed_over:
+        for video_id in candidates:
+            if len(chosen) == count:
+                break
+            attempt.check()
+            try:
+                with queue.begin() as connection:
+                    video = videos.get(connection, video_id)
+                chosen.append((video, prober.probe(library.path(video.path))))
+            except (MediaError, VideoNotFound) as error:
+                log_passed_over(f"Passed over: {error}")
+    return chosen
+
+
+def _all_readable(
+    named: Sequence[UUID], attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg
+) -> list[tuple[Video, Probe]]:
+    chosen = []
+    with ffmpeg.prober() as prober:
+        for video_id in named:
+            attempt.check()
+            with queue.begin() as connection:
+                video = videos.get(connection, video_id)
+            chosen.append((video, prober.probe(library.path(video.path))))
+    return chosen
+
+
+def adopted(compilation: Compilation, ffmpeg: Ffmpeg) -> Compilation:
+    """One that an earlier attempt has published."""
+    with ffmpeg.prober() as prober:
+        result = prober.probe(compilation.output.target)
+    return replace(compilation, result=result, how="an earlier attempt made it")
+
+
+def chosen_encoder(attempt: Attempt, ffmpeg: Ffmpeg) -> Encoder:
+    """Recorded on the attempt and in the log."""
+    encoder = ffmpeg.h264_encoder()
+    attempt.record_encoder(f"{encoder.name}: {encoder.reason}")
+    attempt.log(f"Encoder: {encoder.name} ({encoder.reason})")
+    return encoder
+
+
+@contextmanager
+def room_for_pieces(attempt: Attempt, queue: Queue) -> Iterator[Path]:
+    """A folder of this attempt's own for temporaries, gone in the end, as is what earlier attempts left."""
+    for earlier in range(1, attempt.job.attempt):
+        shutil.rmtree(_workdir(attempt, queue, earlier), ignore_errors=True)
+    workdir = _workdir(attempt, queue, attempt.job.attempt)
+    workdir.mkdir(parents=True)
+    try:
+        yield workdir
+    finally:
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _workdir(attempt: Attempt, queue: Queue, number: int) -> Path:
+    return queue.settings.temp_dir / owner(attempt.job.id, number)
+
+
+def finish(
+    context: dg.OpExecutionContext,
+    attempt: Attempt,
+    compilation: Compilation,
+    queue: Queue,
+    library: Library,
+) -> dict[str, Any]:
+    """Publish the verified file, write its row, complete the job. Returns what the Dagster UI shows of it."""
+    result = compilation.result
+    assert result is not None
+    source_ids = [str(video.id) for video, _ in compilation.chosen]
+    if compilation.output.published:
+        source_ids = [str(video_id) for video_id in attempt.announced_sources]
+    target = publish(attempt, library, compilation.output, sourceVideoIds=source_ids)
+    relative = library.relative(target)
+    output_id = record_output(context.instance, queue, relative, target, result, directory_type="compilations")
+    attempt.log(f"Output file size: {result.size_bytes / 1e6:.1f} MB")
+    attempt.complete(
+        {
+            "outputPath": relative,
+            "outputVideoId": str(output_id),
+            "sourceVideoIds": source_ids,
+            "sizeBytes": result.size_bytes,
+            "durationSeconds": result.duration_s,
+        }
+    )
+    return {
+        "path": relative,
+        "duration_s": round(result.duration_s or 0, 3),
+        "picture": f"{result.width}×{result.height}",
+        "size_mb": round(result.size_bytes / 1e6, 3),
+        "how": compilation.how,
+    }
+
+
+def frame_of(compilation: Compilation, relative: str, library: Library, ffmpeg: Ffmpeg) -> dg.MarkdownMetadataValue:
+    """A picture of what was published, or words where none can be had: that is no reason to fail a job."""
+    assert compilation.result is not None
+    with tempfile.TemporaryDirectory(prefix="preview-") as folder:
+        picture = Path(folder) / "frame.jpg"
+        try:
+            source = replace(compilation.result, path=library.path(relative))
+            thumbnail.take(ffmpeg.program, source, picture)
+            return dg.MetadataValue.md(f"![a frame]({preview(picture)})")
+        except (MediaError, OSError):
+            return dg.MetadataValue.md("none")
+
+
+def cut_list(chosen: Sequence[tuple[Video, Probe]]) -> dg.MarkdownMetadataValue:
+    starts, at_s = [], 0.0
+    for _, probe in chosen:
+        starts.append(at_s)
+        at_s += probe.duration_s or 0
+    rows = [
+        (f"{start:.2f} s", video.path, f"{probe.duration_s or 0:.2f} s")
+        for start, (video, probe) in zip(starts, chosen, strict=True)
+    ]
+    return table(["from", "video", "lasts"], rows)

@@ -1,0 +1,123 @@
+"""Four videos as one grid: choose, encode, publish."""
+
+import shlex
+from dataclasses import replace
+from fractions import Fraction
+
+import dagster as dg
+
+from jobqueue_bridge import params
+from media_pipelines.media import encoders, quad
+from media_pipelines.media.commands.pieces import shape
+from media_pipelines.media.ffmpeg import run
+from media_pipelines.ops.compilations import (
+    JOINED_PERCENT,
+    Compilation,
+    adopted,
+    choose,
+    chosen_encoder,
+    finish,
+    frame_of,
+)
+from media_pipelines.ops.outputs import removing_partials, require_space
+from media_pipelines.ops.params import typed
+from media_pipelines.ops.progress import Reporter, bounded
+from media_pipelines.ops.videos import table
+from media_pipelines.resources.ffmpeg import Ffmpeg
+from media_pipelines.resources.job import JobRow
+from media_pipelines.resources.library import Library
+from media_pipelines.resources.queue import Queue
+
+_CELL_NAMES = ("upper left", "upper right", "lower left", "lower right")
+
+
+@dg.op(description="Claim the job and find its four videos: those that are named, or four that fit the criteria.")
+def choose_cells(
+    context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
+) -> Compilation:
+    with job.step(context) as attempt:
+        wanted = typed(attempt, params.CompileQuad)
+        return choose(
+            attempt,
+            "quad",
+            wanted,
+            queue,
+            library,
+            ffmpeg,
+            count=quad.CELLS,
+            named=wanted.sources,
+            output_path=wanted.output_path,
+            at_least=quad.CELLS,
+        )
+
+
+@dg.op(description="Scale, pad and stack the four pictures and mix their sound, in one pass of ffmpeg. Verified.")
+def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: JobRow, ffmpeg: Ffmpeg) -> Compilation:
+    with job.step(context) as attempt:
+        if compilation.output.published:
+            return adopted(compilation, ffmpeg)
+        wanted = typed(attempt, params.CompileQuad)
+        grid = quad.grid(
+            compilation.sources,
+            shape(wanted.width // 2, wanted.height // 2, wanted.fps),
+            audio=wanted.audio,
+            length=wanted.length,
+        )
+        how = _how(grid)
+        attempt.log(how)
+        encoder = encoders.suited(chosen_encoder(attempt, ffmpeg), grid.width, grid.height)
+        with removing_partials(compilation.output, attempt), ffmpeg.prober() as prober:
+            require_space(compilation.output, max(source.size_bytes for source in compilation.sources))
+            command = quad.command(
+                ffmpeg.program,
+                grid,
+                compilation.output.partial,
+                encoder=encoder,
+                preset=wanted.preset,
+                crf=wanted.crf,
+            )
+            attempt.log("FFmpeg command: " + shlex.join(command))
+            with bounded(attempt.log, "lines of ffmpeg") as on_line:
+                run(
+                    command,
+                    duration_s=grid.duration_s,
+                    on_progress=Reporter(attempt, JOINED_PERCENT).ffmpeg,
+                    stop=attempt.stop_reason,
+                    stall_timeout_s=ffmpeg.stall_timeout_s,
+                    on_line=on_line,
+                )
+            result = quad.verified(prober, grid, compilation.output.partial)
+        return replace(compilation, result=result, how=how)
+
+
+def _how(grid: quad.Grid) -> str:
+    def cells(numbers: tuple[int, ...]) -> str:
+        return ", ".join(_CELL_NAMES[n] for n in numbers)
+
+    sound = f"sound of {cells(grid.heard)}" if grid.heard else "no sound"
+    again = f"; {cells(grid.looped)} start again" if grid.looped else ""
+    return f"{grid.width}×{grid.height} at {_rate(grid.cell.fps)} fps, {sound}{again}"
+
+
+def _rate(fps: Fraction) -> str:
+    return f"{float(fps):.3f}".rstrip("0").rstrip(".")
+
+
+@dg.op(description="Rename the grid to its place and write its row.")
+def publish_grid(
+    context: dg.OpExecutionContext,
+    compilation: Compilation,
+    job: JobRow,
+    queue: Queue,
+    library: Library,
+    ffmpeg: Ffmpeg,
+) -> dg.Output[None]:
+    with job.step(context) as attempt:
+        shown = finish(context, attempt, compilation, queue, library)
+    rows = [
+        (name, video.path, f"{probe.width}×{probe.height}", f"{probe.duration_s or 0:.2f} s")
+        for name, (video, probe) in zip(_CELL_NAMES, compilation.chosen, strict=False)
+    ]
+    cells = table(["cell", "video", "size", "lasts"], rows)
+    frame = frame_of(compilation, shown["path"], library, ffmpeg)
+    return dg.Output(None, metadata={**shown, "frame": frame, "cells": cells})
