@@ -43,7 +43,7 @@ class CompileGif(OneVideo):
     duration: Seconds = Field(default=5, gt=0, le=60, description="Seconds; less where the video ends before.")
     width: Int = Field(default=480, ge=16, le=1920, description="Pixels; the height follows.")
     fps: Number = Field(default=12, ge=1, le=30, description="Pictures a second.")
-    format: Literal["gif", "webp"] = "gif"
+    format: Literal["gif", "webp"] = Field(default="gif", description="WebP is smaller; GIF plays everywhere.")
     loop: Int = Field(default=0, ge=0, le=65_535, description="How often it plays; 0: for ever.")
     max_bytes: Int | None = Field(
         default=None,

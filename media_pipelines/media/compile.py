@@ -13,6 +13,7 @@ from pathlib import Path
 
 from media_pipelines.media import files, verify
 from media_pipelines.media.commands.pieces import (
+    BT709,
     Part,
     Shape,
     chapters,
@@ -25,9 +26,9 @@ from media_pipelines.media.commands.pieces import (
     same_picture,
     shape,
 )
-from media_pipelines.media.encoders import Encoder, suited
+from media_pipelines.media.encoders import Way
 from media_pipelines.media.ffmpeg import ChildRegistry, Progress, run
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Color, Probe, Prober
 
 ProgressDetail = dict[str, float | int | str | None]
 OnProgress = Callable[[float, ProgressDetail], None]
@@ -67,9 +68,11 @@ class CompilePlan:
     reason: str
     alike: frozenset[int] = frozenset()
 
+    color: Color = BT709
+
     @property
     def shape(self) -> Shape:
-        return shape(self.width, self.height, self.fps)
+        return shape(self.width, self.height, self.fps, self.color)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def plan(sources: Sequence[Probe]) -> CompilePlan:
     width, height = _common_size(sources)
     fps = _common_fps(sources)
     lengths = [source.duration_s for source in sources]
+    alike = _alike(sources, width, height, fps)
     return CompilePlan(
         copy=difference is None,
         width=width,
@@ -101,7 +105,8 @@ def plan(sources: Sequence[Probe]) -> CompilePlan:
         has_audio=any(source.has_audio for source in sources),
         duration_s=math.fsum(length for length in lengths if length) if all(lengths) else None,
         reason="all sources match" if difference is None else difference,
-        alike=_alike(sources, width, height, fps),
+        alike=alike,
+        color=sources[min(alike)].color if alike else BT709,
     )
 
 
@@ -155,6 +160,9 @@ def _has_shape(source: Probe, width: int, height: int, fps: float) -> bool:
         and source.pix_fmt == "yuv420p"
         and source.rotation == 0
         and source.sar == 1
+        and source.color.range != "pc"
+        and source.hdr is None
+        and not source.interlaced
         and (source.width, source.height) == (width, height)
         and abs((source.fps or 0) - fps) < 0.01
         and bool(source.duration_s)
@@ -265,7 +273,7 @@ def join(
     output_partial: Path,
     *,
     workdir: Path,
-    choose_encoder: Callable[[], Encoder],
+    choose_way: Callable[[], Way],
     preset: str,
     crf: int,
     crossfade_s: float = 0.0,
@@ -282,7 +290,7 @@ def join(
     shape already and the encoded ones turn out to have the very same configuration. Pieces are made one after the
     other, so neither command lines nor open files grow with their number.
 
-    `choose_encoder` is asked once, when something must be encoded. `on_progress` gets a percentage of the whole and a
+    `choose_way` is asked once, when something must be encoded. `on_progress` gets a percentage of the whole and a
     detail with `piece`, `pieces`, `fps`, `speed`, `eta_s`, `out_time_s`, `size_bytes`. Temporaries live in a folder of
     their own below `workdir`, removed in the end. Raises OutputRejected, DiskFull, and what `ffmpeg.run` raises.
     """
@@ -314,7 +322,7 @@ def join(
             how = f"{len(sources)} sources copied: {chosen.reason}"
         else:
             _require_space_for_pieces(workdir, sources)
-            maker = _Maker(ffmpeg, prober, folder, items, chosen, choose_encoder, preset, crf, run_one, progress)
+            maker = _Maker(ffmpeg, prober, folder, items, chosen, choose_way, preset, crf, run_one, progress)
             made = maker.make(planned)
             pieces, starts_s, length_s = made.paths, made.starts_s, made.length_s
             how = f"{made.how}: {chosen.reason}"
@@ -384,7 +392,7 @@ class _Maker:
         folder: Path,
         items: Sequence[Item],
         chosen: CompilePlan,
-        choose_encoder: Callable[[], Encoder],
+        choose_way: Callable[[], Way],
         preset: str,
         crf: int,
         run_one: Callable[[list[str], float | None, Callable[[Progress], None]], None],
@@ -395,8 +403,8 @@ class _Maker:
         self._folder = folder
         self._items = items
         self._chosen = chosen
-        self._choose_encoder = choose_encoder
-        self._encoder: Encoder | None = None
+        self._choose_way = choose_way
+        self._way: Way | None = None
         self._preset = preset
         self._crf = crf
         self._run_one = run_one
@@ -441,14 +449,14 @@ class _Maker:
         with_audio = self._chosen.has_audio
         if keep_picture:
             return same_picture(self._ffmpeg, cut.parts[0], path, with_audio=with_audio, timescale=self._timescale)
-        if self._encoder is None:
-            self._encoder = suited(self._choose_encoder(), self._chosen.width, self._chosen.height)
+        if self._way is None:
+            self._way = self._choose_way()
         return piece(
             self._ffmpeg,
             cut.parts,
             path,
             shape=self._chosen.shape,
-            encoder=self._encoder,
+            way=self._way,
             preset=self._preset,
             crf=self._crf,
             with_audio=with_audio,

@@ -8,8 +8,8 @@ from typing import Literal
 
 from media_pipelines.media import errors, verify
 from media_pipelines.media.commands.arguments import given, h264, named
-from media_pipelines.media.commands.pieces import Shape, fitted
-from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.commands.pieces import Shape, fitted, uploaded
+from media_pipelines.media.encoders import Way, device
 from media_pipelines.media.probe import Probe, Prober
 from media_pipelines.media.streaming import playable_audio
 
@@ -76,7 +76,7 @@ def _heard(sources: Sequence[Probe], audio: Audio) -> tuple[int, ...]:
             return tuple(n for n in loud if n == int(audio) - 1)
 
 
-def command(ffmpeg: Path, grid: Grid, output: Path, *, encoder: Encoder, preset: str, crf: int) -> list[str]:
+def command(ffmpeg: Path, grid: Grid, output: Path, *, way: Way, preset: str, crf: int) -> list[str]:
     """All in one pass: each cell scaled and padded at one rate with square pixels, then stacked; the sound of the
     cells mixed at a level that does not clip."""
     inputs = [
@@ -87,13 +87,14 @@ def command(ffmpeg: Path, grid: Grid, output: Path, *, encoder: Encoder, preset:
     return [
         str(ffmpeg),
         "-y",
+        *device(way.encoder.name),
         *inputs,
-        "-filter_complex", ";".join([*_stacked(grid), *_mixed(grid)]),
+        "-filter_complex", ";".join([*_stacked(grid, way), *_mixed(grid)]),
         "-map", "[v]",
         *(["-map", "[a]"] if grid.heard else []),
         "-map_metadata", "-1",
         "-map_chapters", "-1",
-        *h264(encoder, preset, crf),
+        *h264(way.encoder, preset, crf),
         *(["-c:a", "aac", "-b:a", f"{_AUDIO_KBPS}k"] if grid.heard else []),
         *(["-t", f"{grid.duration_s:.6f}"] if grid.duration_s is not None else []),
         "-movflags", "+faststart",
@@ -102,23 +103,23 @@ def command(ffmpeg: Path, grid: Grid, output: Path, *, encoder: Encoder, preset:
     ]  # fmt: skip
 
 
-def _stacked(grid: Grid) -> list[str]:
+def _stacked(grid: Grid, way: Way) -> list[str]:
     """xstack ends with its shortest input, or goes on with the last picture of those that have ended."""
     cells = [
-        f"[{n}:{source.video_index}]{','.join(fitted(source, grid.cell))}[c{n}]"
+        f"[{n}:{source.video_index}]{','.join(fitted(source, grid.cell, way.tone_map))}[c{n}]"
         for n, source in enumerate(grid.sources)
     ]
     labels = "".join(f"[c{n}]" for n in range(CELLS))
     rule = ":shortest=1" if grid.stops_with_shortest else ""
     stands = f",tpad=stop_mode=clone:stop_duration={_missing_picture_s(grid):.3f}"
-    return [*cells, f"{labels}xstack=inputs={CELLS}:layout=0_0|w0_0|0_h0|w0_h0{rule}{stands}[v]"]
+    return [*cells, f"{labels}xstack=inputs={CELLS}:layout=0_0|w0_0|0_h0|w0_h0{rule}{stands}{uploaded(way)}[v]"]
 
 
 def _missing_picture_s(grid: Grid) -> float:
     """How long the last picture must stand where sound goes on. Not more: truncated sources must show."""
     if grid.duration_s is None:
         return 0.0
-    shown_s = [source.video.duration_s or source.duration_s or 0.0 for source in grid.sources]
+    shown_s = [source.end_s(source.video) or source.duration_s or 0.0 for source in grid.sources]
     return max(0.0, grid.duration_s - (min(shown_s) if grid.stops_with_shortest else max(shown_s))) + _SPARE_S
 
 

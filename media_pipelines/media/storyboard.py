@@ -86,9 +86,10 @@ def draw(
             found = split(scratch.read_bytes())
         finally:
             scratch.unlink(missing_ok=True)
+        if key_frames_only and (len(found) != plan.sheets or not _is_varied(plan, found)):
+            continue
         _require_whole(source, plan, found)
-        if not key_frames_only or _is_varied(plan, found):
-            break
+        break
     return found
 
 

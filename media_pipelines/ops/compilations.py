@@ -3,11 +3,11 @@
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import dagster as dg
@@ -15,13 +15,16 @@ import dagster as dg
 from jobqueue_bridge import params, videos
 from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
 from jobqueue_bridge.videos import Video
+from media_pipelines.media import compile as compiling
 from media_pipelines.media import thumbnail
-from media_pipelines.media.encoders import Encoder
-from media_pipelines.media.errors import MediaError
+from media_pipelines.media.compile import Item
+from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError
+from media_pipelines.media.plan import Crf, VideoPlan
 from media_pipelines.media.probe import Probe
-from media_pipelines.ops.outputs import Output, owner, plan_output, publish
+from media_pipelines.ops.ladder import Ladder
+from media_pipelines.ops.outputs import Output, owner, plan_output, publish, removing_partials
 from media_pipelines.ops.pictures import preview
-from media_pipelines.ops.progress import bounded
+from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import record_output, table
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -145,16 +148,65 @@ def adopted(compilation: Compilation, ffmpeg: Ffmpeg) -> Compilation:
     return replace(compilation, result=result, how="an earlier attempt made it")
 
 
-def chosen_encoder(attempt: Attempt, ffmpeg: Ffmpeg) -> Encoder:
-    """Recorded on the attempt and in the log."""
-    encoder = ffmpeg.h264_encoder()
-    attempt.record_encoder(f"{encoder.name}: {encoder.reason}")
-    attempt.log(f"Encoder: {encoder.name} ({encoder.reason})")
-    return encoder
+def ladder(
+    attempt: Attempt, ffmpeg: Ffmpeg, sources: Sequence[Probe], size: tuple[int, int], preset: str, crf: int
+) -> Ladder:
+    """The ways to encode a compilation of these sources as H.264."""
+    hdr: Literal["tonemap", "none"] = "tonemap" if any(source.hdr for source in sources) else "none"
+    return Ladder(attempt, ffmpeg, VideoPlan("h264", Crf(crf), preset, *size, hdr=hdr), several_sources=True)
+
+
+def join(
+    attempt: Attempt,
+    compilation: Compilation,
+    items: Callable[[Path], Sequence[Item]],
+    queue: Queue,
+    ffmpeg: Ffmpeg,
+    *,
+    preset: str,
+    crf: int,
+    crossfade_s: float = 0.0,
+    since_percent: float = 0.0,
+) -> Compilation:
+    """Write the verified partial. `items` makes the pieces' descriptions, given a folder for temporaries."""
+    common = compiling.plan(compilation.sources)
+    ways = ladder(attempt, ffmpeg, compilation.sources, (common.width, common.height), preset, crf)
+    with (
+        _room_for_pieces(attempt, queue) as workdir,
+        removing_partials(compilation.output, attempt),
+        ffmpeg.prober() as prober,
+        bounded(attempt.log, "lines of ffmpeg") as on_line,
+        bounded(attempt.log, "commands") as log_command,
+    ):
+        described = items(workdir)
+        while True:
+            try:
+                joined = compiling.join(
+                    ffmpeg.program,
+                    prober,
+                    described,
+                    compilation.output.partial,
+                    workdir=workdir,
+                    choose_way=ways.way,
+                    preset=preset,
+                    crf=crf,
+                    crossfade_s=crossfade_s,
+                    on_progress=Reporter(attempt, JOINED_PERCENT - since_percent, since_percent).percent,
+                    stop=attempt.stop_reason,
+                    on_line=on_line,
+                    on_command=lambda line: log_command(f"FFmpeg command: {line}"),
+                    stall_timeout_s=ffmpeg.stall_timeout_s,
+                )
+                break
+            except (FfmpegFailed, FfmpegStalled) as error:
+                if not ways.steps_down(error):
+                    raise
+    attempt.log(f"Joined: {joined.how}")
+    return replace(compilation, result=joined.result, how=joined.how, starts_s=joined.starts_s)
 
 
 @contextmanager
-def room_for_pieces(attempt: Attempt, queue: Queue) -> Iterator[Path]:
+def _room_for_pieces(attempt: Attempt, queue: Queue) -> Iterator[Path]:
     """A folder of this attempt's own for temporaries, gone in the end, as is what earlier attempts left."""
     for earlier in range(1, attempt.job.attempt):
         shutil.rmtree(_workdir(attempt, queue, earlier), ignore_errors=True)

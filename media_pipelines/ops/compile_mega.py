@@ -1,7 +1,6 @@
 """Many videos as one: choose, make equally loud, draw title cards, join with chapters, publish."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -12,19 +11,9 @@ from media_pipelines.media import compile as compiling
 from media_pipelines.media import loudness, title_card
 from media_pipelines.media.compile import Item
 from media_pipelines.media.probe import Probe
-from media_pipelines.ops.compilations import (
-    JOINED_PERCENT,
-    Compilation,
-    adopted,
-    choose,
-    chosen_encoder,
-    finish,
-    frame_of,
-    room_for_pieces,
-)
-from media_pipelines.ops.outputs import removing_partials
+from media_pipelines.ops.compilations import Compilation, adopted, choose, finish, frame_of, join
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.progress import Reporter, bounded
+from media_pipelines.ops.progress import bounded
 from media_pipelines.ops.videos import table
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -63,31 +52,18 @@ def join_many(
         if compilation.output.published:
             return adopted(compilation, ffmpeg)
         wanted = typed(attempt, params.CompileMega)
-        with (
-            room_for_pieces(attempt, queue) as workdir,
-            removing_partials(compilation.output, attempt),
-            ffmpeg.prober() as prober,
-            bounded(attempt.log, "lines of ffmpeg") as on_line,
-        ):
-            levelling = _levelling(attempt, compilation, wanted, ffmpeg)
-            joined = compiling.join(
-                ffmpeg.program,
-                prober,
-                _items(compilation, wanted, levelling, workdir),
-                compilation.output.partial,
-                workdir=workdir,
-                choose_encoder=lambda: chosen_encoder(attempt, ffmpeg),
-                preset=wanted.preset,
-                crf=wanted.crf,
-                crossfade_s=wanted.crossfade,
-                on_progress=Reporter(attempt, JOINED_PERCENT - _MEASURED_PERCENT, _MEASURED_PERCENT).percent,
-                stop=attempt.stop_reason,
-                on_line=on_line,
-                on_command=lambda line: attempt.log(f"FFmpeg command: {line}"),
-                stall_timeout_s=ffmpeg.stall_timeout_s,
-            )
-        attempt.log(f"Joined: {joined.how}")
-        return replace(compilation, result=joined.result, how=joined.how, starts_s=joined.starts_s)
+        levelling = _levelling(attempt, compilation, wanted, ffmpeg)
+        return join(
+            attempt,
+            compilation,
+            lambda workdir: _items(compilation, wanted, levelling, workdir),
+            queue,
+            ffmpeg,
+            preset=wanted.preset,
+            crf=wanted.crf,
+            crossfade_s=wanted.crossfade,
+            since_percent=_MEASURED_PERCENT if wanted.level_loudness else 0,
+        )
 
 
 def _levelling(attempt: Attempt, compilation: Compilation, wanted: params.CompileMega, ffmpeg: Ffmpeg) -> list[str]:

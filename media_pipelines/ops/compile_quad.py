@@ -3,26 +3,22 @@
 import shlex
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import dagster as dg
 
 from jobqueue_bridge import params
-from media_pipelines.media import encoders, quad
+from media_pipelines.media import quad
 from media_pipelines.media.commands.pieces import shape
+from media_pipelines.media.encoders import Way
+from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
 from media_pipelines.media.ffmpeg import run
-from media_pipelines.ops.compilations import (
-    JOINED_PERCENT,
-    Compilation,
-    adopted,
-    choose,
-    chosen_encoder,
-    finish,
-    frame_of,
-)
+from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, choose, finish, frame_of, ladder
 from media_pipelines.ops.outputs import removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import table
+from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
@@ -65,29 +61,34 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
         )
         how = _how(grid)
         attempt.log(how)
-        encoder = encoders.suited(chosen_encoder(attempt, ffmpeg), grid.width, grid.height)
+        ways = ladder(attempt, ffmpeg, compilation.sources, (grid.width, grid.height), wanted.preset, wanted.crf)
         with removing_partials(compilation.output, attempt), ffmpeg.prober() as prober:
             require_space(compilation.output, max(source.size_bytes for source in compilation.sources))
-            command = quad.command(
-                ffmpeg.program,
-                grid,
-                compilation.output.partial,
-                encoder=encoder,
-                preset=wanted.preset,
-                crf=wanted.crf,
-            )
-            attempt.log("FFmpeg command: " + shlex.join(command))
-            with bounded(attempt.log, "lines of ffmpeg") as on_line:
-                run(
-                    command,
-                    duration_s=grid.duration_s,
-                    on_progress=Reporter(attempt, JOINED_PERCENT).ffmpeg,
-                    stop=attempt.stop_reason,
-                    stall_timeout_s=ffmpeg.stall_timeout_s,
-                    on_line=on_line,
-                )
+            while True:
+                try:
+                    _run(attempt, ffmpeg, grid, compilation.output.partial, ways.way(), wanted)
+                    break
+                except (FfmpegFailed, FfmpegStalled) as error:
+                    if not ways.steps_down(error):
+                        raise
             result = quad.verified(prober, grid, compilation.output.partial)
         return replace(compilation, result=result, how=how)
+
+
+def _run(
+    attempt: Attempt, ffmpeg: Ffmpeg, grid: quad.Grid, partial: Path, way: Way, wanted: params.CompileQuad
+) -> None:
+    command = quad.command(ffmpeg.program, grid, partial, way=way, preset=wanted.preset, crf=wanted.crf)
+    attempt.log("FFmpeg command: " + shlex.join(command))
+    with bounded(attempt.log, "lines of ffmpeg") as on_line:
+        run(
+            command,
+            duration_s=grid.duration_s,
+            on_progress=Reporter(attempt, JOINED_PERCENT).ffmpeg,
+            stop=attempt.stop_reason,
+            stall_timeout_s=ffmpeg.stall_timeout_s,
+            on_line=on_line,
+        )
 
 
 def _how(grid: quad.Grid) -> str:

@@ -1,25 +1,11 @@
 """Join randomly chosen videos: choose, join, publish."""
 
-from dataclasses import replace
-
 import dagster as dg
 
 from jobqueue_bridge import params
-from media_pipelines.media import compile as compiling
-from media_pipelines.ops.compilations import (
-    JOINED_PERCENT,
-    Compilation,
-    adopted,
-    choose,
-    chosen_encoder,
-    cut_list,
-    finish,
-    frame_of,
-    room_for_pieces,
-)
-from media_pipelines.ops.outputs import removing_partials
+from media_pipelines.media.compile import Item
+from media_pipelines.ops.compilations import Compilation, adopted, choose, cut_list, finish, frame_of, join
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
@@ -54,29 +40,8 @@ def join_sources(
     with job.step(context) as attempt:
         if compilation.output.published:
             return adopted(compilation, ffmpeg)
-        with (
-            room_for_pieces(attempt, queue) as workdir,
-            removing_partials(compilation.output, attempt),
-            ffmpeg.prober() as prober,
-            bounded(attempt.log, "lines of ffmpeg") as on_line,
-        ):
-            joined = compiling.join(
-                ffmpeg.program,
-                prober,
-                [compiling.Item(source) for source in compilation.sources],
-                compilation.output.partial,
-                workdir=workdir,
-                choose_encoder=lambda: chosen_encoder(attempt, ffmpeg),
-                preset=_PRESET,
-                crf=_CRF,
-                on_progress=Reporter(attempt, JOINED_PERCENT).percent,
-                stop=attempt.stop_reason,
-                on_line=on_line,
-                on_command=lambda line: attempt.log(f"FFmpeg command: {line}"),
-                stall_timeout_s=ffmpeg.stall_timeout_s,
-            )
-        attempt.log(f"Joined: {joined.how}")
-        return replace(compilation, result=joined.result, how=joined.how)
+        items = [Item(source) for source in compilation.sources]
+        return join(attempt, compilation, lambda _: items, queue, ffmpeg, preset=_PRESET, crf=_CRF)
 
 
 @dg.op(description="Rename the compilation to its place and write its row.")

@@ -1,5 +1,4 @@
-"""Carrying out an encode plan inside an attempt: down the ladder of encoders, with every step on the job's record; and
-checking what came of it."""
+"""Carrying out an encode plan inside an attempt, with every step on the job's record; and checking what came of it."""
 
 import shlex
 import time
@@ -7,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from media_pipelines.media import encoders, errors, quality, verify
+from media_pipelines.media import errors, quality, verify
 from media_pipelines.media.commands.rendition import decode_all, encode
-from media_pipelines.media.encoders import Encoder, Way
+from media_pipelines.media.encoders import Way
 from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.plan import EncodePlan, Target
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.quality import Found, Try
+from media_pipelines.ops.ladder import Ladder
 from media_pipelines.ops.outputs import Output, owner
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.resources.attempt import Attempt
@@ -72,20 +72,13 @@ def run_encode(
     work = _Work(attempt, ffmpeg, source, output, plan, share_percent, max_size_bytes)
     for line in plan.dropped:
         attempt.log(f"Left out: {line}")
-    ladder = encoders.ways(ffmpeg.program, plan.video, prefer_hardware=ffmpeg.prefers_hardware)
-    failures: list[str] = []
-    for n, rung in enumerate(ladder):
-        way = _because(rung, failures)
-        attempt.record_encoder(f"{way}: {way.reason}")
-        attempt.log(f"Encoder: {way} ({way.reason})")
+    ladder = Ladder(attempt, ffmpeg, plan.video)
+    while True:
         try:
-            return _carried_out(work, way)
+            return _carried_out(work, ladder.way())
         except (errors.FfmpegFailed, errors.FfmpegStalled) as error:
-            if n == len(ladder) - 1 or not rung.encoder.hardware or not encoders.blames_hardware(error):
+            if not ladder.steps_down(error):
                 raise
-            failures.append(f"{rung} failed: {_cause(error)}")
-            attempt.log(f"{failures[-1]}; the next way is tried")
-    raise AssertionError("a ladder has rungs")
 
 
 def verify_output(
@@ -120,23 +113,9 @@ def verify_output(
     return result
 
 
-def _because(way: Way, failures: Sequence[str]) -> Way:
-    encoder = way.encoder
-    reason = "; ".join([*failures, encoder.reason]) if failures else encoder.reason
-    return replace(way, encoder=Encoder(encoder.name, encoder.hardware, reason))
-
-
-def _cause(error: errors.FfmpegFailed | errors.FfmpegStalled) -> str:
-    if isinstance(error, errors.FfmpegStalled):
-        return f"no progress for {error.stall_s:g} s"
-    return encoders.short_reason("\n".join(error.stderr_tail), error.exit_code)
-
-
 def _carried_out(work: _Work, way: Way) -> Encoded:
     attempt, ffmpeg = work.attempt, work.ffmpeg
     video = work.plan.video
-    if video and video.hdr == "tonemap" and not way.tone_map:
-        attempt.log("No tone mapping: this ffmpeg has neither zscale nor libplacebo; the HDR curve is kept")
     plan, found, start = work.plan, None, 0.0
     if video and isinstance(video.quality, Target):
         start = work.share_percent * _SEARCHED_SHARE

@@ -1,4 +1,6 @@
 import dataclasses
+import itertools
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -7,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from media_pipelines.media import compile as compiling
-from media_pipelines.media import errors
+from media_pipelines.media import errors, title_card, verify
 from media_pipelines.media.compile import Item
-from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.probe import Probe, Prober
 from tests.media.conftest import Clips
 
@@ -39,7 +41,7 @@ class Joiner:
             [path if isinstance(path, Item) else Item(self._prober.probe(path)) for path in paths],
             self.output,
             workdir=self.workdir,
-            choose_encoder=lambda: self._encoder,
+            choose_way=lambda: Way(self._encoder),
             preset="ultrafast",
             crf=30,
             crossfade_s=crossfade_s,
@@ -189,3 +191,177 @@ def test_the_common_shape_is_that_of_most_seconds(plain: Probe) -> None:
 def test_nothing_cannot_be_compiled() -> None:
     with pytest.raises(ValueError, match="at least one"):
         compiling.plan([])
+
+
+# Only what differs is encoded
+
+
+def test_a_picture_that_matches_is_copied_where_only_sound_differs(
+    prober: Prober, clips: Clips, joiner: Joiner
+) -> None:
+    mono = clips.make("low.mp4", "-i", str(clips.plain), "-c:v", "copy", "-c:a", "aac", "-ar", "22050")
+    joined = joiner.join(clips.plain, mono, clips.plain)
+    assert "3 of 3 pictures copied" in joiner.how
+    assert "sound" in joiner.how
+    assert joined.video.config == prober.probe(clips.plain).video.config
+    assert joined.duration_s == pytest.approx(3, abs=0.1)
+
+
+def test_what_our_own_encoder_made_is_not_encoded_again(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    first = joiner.join(clips.plain, clips.silent, clips.rotated)
+    own = joiner.output.rename(joiner.output.with_name("own.mp4"))
+    joined = joiner.join(own, clips.vp9, own)
+    assert "2 of 3 pictures copied" in joiner.how
+    assert joined.video.config == first.video.config == prober.probe(own).video.config
+    assert joined.duration_s == pytest.approx(7, abs=0.2)
+    assert _times_between_frames(joiner.output) == {40.0}
+
+
+def test_a_picture_of_other_settings_is_encoded_though_its_shape_fits(clips: Clips, joiner: Joiner) -> None:
+    joiner.join(clips.plain, clips.plain, clips.vp9)
+    assert "3 pieces encoded (2 had the common shape, but other encoder settings than ours)" in joiner.how
+
+
+def test_frame_times_are_exact_whatever_the_rate(clips: Clips, joiner: Joiner) -> None:
+    ntsc = clips.picture("ntsc.mp4", "160x90", "30000/1001", 2)
+    joiner.join(ntsc, clips.odd, ntsc)
+    assert len(_times_between_frames(joiner.output)) == 1
+
+
+def _times_between_frames(path: Path) -> set[float]:
+    """Milliseconds, to a tenth."""
+    import av
+
+    with av.open(str(path)) as container:
+        at_s = sorted(
+            float(packet.pts * packet.time_base) for packet in container.demux(video=0) if packet.pts is not None
+        )
+    return {round((later - earlier) * 1000, 1) for earlier, later in itertools.pairwise(at_s)}
+
+
+def test_all_pieces_say_the_same_of_their_colours(clips: Clips, joiner: Joiner) -> None:
+    """Or their headers would differ, and a player may show the second with the first one's."""
+    tagged = clips.make(
+        "tagged.mp4", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25:duration=1", "-c:v", "libx264",
+        "-colorspace", "smpte170m", "-color_primaries", "smpte170m", "-color_trc", "smpte170m", "-pix_fmt", "yuvj420p",
+    )  # fmt: skip
+    joiner.join(clips.vp9, tagged, clips.odd)
+    assert len(_parameter_sets(joiner.output)) == 1
+
+
+def _parameter_sets(path: Path) -> set[bytes]:
+    """Every sequence parameter set in the stream itself."""
+    import av
+
+    found = set()
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            data = bytes(packet)
+            at = 0
+            while at + 4 < len(data):
+                length = int.from_bytes(data[at : at + 4], "big")
+                if data[at + 4] & 31 == 7:
+                    found.add(data[at + 4 : at + 4 + length])
+                at += 4 + length
+    return found
+
+
+# Fades, cards, chapters
+
+
+@pytest.fixture
+def solids(clips: Clips, prober: Prober) -> list[Probe]:
+    return [
+        prober.probe(
+            clips.make(
+                f"solid-{colour}.mp4", "-f", "lavfi", "-i", f"color={colour}:size=160x90:duration=2:rate=25",
+                "-f", "lavfi", "-i", f"sine=frequency={tone}:duration=2", "-c:v", "libx264", "-pix_fmt", "yuv420p",
+            )
+        )
+        for colour, tone in (("red", 300), ("blue", 3000), ("red", 300))
+    ]  # fmt: skip
+
+
+def _pixel(path: Path, at_s: float) -> tuple[int, ...]:
+    import av
+
+    with av.open(str(path)) as container:
+        frame = next(frame for frame in container.decode(video=0) if (frame.time or 0) >= at_s)
+        found = frame.to_image().getpixel((80, 45))
+    assert isinstance(found, tuple)
+    return found
+
+
+def test_a_crossfade_mixes_both_sides_and_shortens_the_whole(solids: list[Probe], joiner: Joiner) -> None:
+    joined = joiner.join(*[Item(source, title=f"{n}") for n, source in enumerate(solids)], crossfade_s=1.0)
+    assert joined.duration_s == pytest.approx(4.0, abs=0.1)
+    assert joiner.starts_s == pytest.approx((0, 1, 2), abs=0.05)
+    red, _, blue = _pixel(joiner.output, 1.5)
+    assert 60 < red < 200
+    assert 60 < blue < 200
+    assert [_colour(joiner.output, at_s) for at_s in (0.5, 3.5)] == ["red", "red"]
+    assert [_tone(joiner.output, at_s) for at_s in (0.4, 3.5)] == pytest.approx([300, 300], rel=0.05)
+    assert _times_between_frames(joiner.output) == {40.0}
+
+
+def test_a_crossfade_takes_at_most_half_of_each_side(clips: Clips, prober: Prober, solids: list[Probe]) -> None:
+    flash = dataclasses.replace(prober.probe(clips.silent), duration_s=0.2)
+    common = compiling.plan(solids).shape
+    cuts = compiling.cuts([Item(solids[0]), Item(flash), Item(solids[1])], common, 1.0)
+    assert [len(cut.parts) for cut in cuts] == [1, 2, 1, 2, 1]
+    assert [round((cut.length_s or 0) * 25) for cut in cuts] == [48, 2, 1, 2, 48]
+    hard = compiling.cuts([Item(solids[0]), Item(dataclasses.replace(flash, duration_s=0.04))], common, 1.0)
+    assert [len(cut.parts) for cut in hard] == [1, 1]
+
+
+def test_a_title_card_stands_before_its_video(solids: list[Probe], joiner: Joiner, tmp_path: Path) -> None:
+    cards = []
+    for n in range(2):
+        card = tmp_path / f"card-100%{n:02d}.png"
+        title_card.draw("Whatever it's [called]: {100%}\n\\o/", 160, 90, card)
+        cards.append(card)
+    items = [Item(source, "t", card, 1.0) for source, card in zip(solids, cards, strict=False)]
+    joined = joiner.join(*items)
+    assert joined.duration_s == pytest.approx(6.0, abs=0.1)
+    assert joiner.starts_s == pytest.approx((0, 3), abs=0.05)
+    assert [_colour(joiner.output, at_s) for at_s in (1.5, 4.5)] == ["red", "blue"]
+    assert max(_pixel(joiner.output, 0.1)[:1]) < 80
+
+
+STRANGE_TITLES = ["a=b;c#d\\e", 'it\'s\na "new" line', "100% émoji 🎬", "", "[CHAPTER]", "; a comment"]
+
+
+def test_chapters_name_their_sources_whatever_these_are_called(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    plain = prober.probe(clips.plain)
+    joiner.join(*[Item(plain, title=title) for title in STRANGE_TITLES])
+    import av
+
+    with av.open(str(joiner.output)) as container:
+        found = [
+            (chapter["metadata"].get("title"), chapter["start"] * chapter["time_base"])
+            for chapter in container.chapters()
+        ]
+    assert [title for title, _ in found] == [
+        "a=b;c#d\\e", "it's a \"new\" line", "100% émoji 🎬", "–", "[CHAPTER]", "; a comment",
+    ]  # fmt: skip
+    assert [float(at_s) for _, at_s in found] == pytest.approx([n * (plain.duration_s or 0) for n in range(6)], abs=0.1)
+
+
+def test_hundreds_of_sources_need_no_more_open_files_than_a_few(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    plain = prober.probe(clips.plain)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (96, hard))
+    try:
+        joined = joiner.join(*[Item(plain, title=f"{n}") for n in range(300)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert joined.duration_s == pytest.approx(300 * (plain.duration_s or 0), rel=0.02)
+    assert max(len(command) for command in joiner.commands) < 2000
+
+
+@pytest.mark.parametrize("title", ["", "x" * 400, "word " * 100, "日本語", "\u202eright to left", "\0\n\t"])
+@pytest.mark.parametrize("size", [(2, 2), (160, 90), (90, 1600)])
+def test_any_title_can_be_drawn_in_any_size(title: str, size: tuple[int, int], tmp_path: Path) -> None:
+    card = tmp_path / "card.png"
+    title_card.draw(title, *size, card)
+    assert verify.verify_image(card) == size

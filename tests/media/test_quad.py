@@ -7,7 +7,7 @@ import pytest
 
 from media_pipelines.media import errors, quad
 from media_pipelines.media.commands.pieces import shape
-from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe, Prober
 from tests.media.conftest import Clips
@@ -16,7 +16,7 @@ CELL = shape(160, 120, 25)
 
 
 def _encode(ffmpeg: Path, prober: Prober, grid: quad.Grid, output: Path, x264: Encoder) -> Probe:
-    run(quad.command(ffmpeg, grid, output, encoder=x264, preset="ultrafast", crf=30), duration_s=grid.duration_s)
+    run(quad.command(ffmpeg, grid, output, way=Way(x264), preset="ultrafast", crf=30), duration_s=grid.duration_s)
     return quad.verified(prober, grid, output)
 
 

@@ -102,3 +102,16 @@ def test_half_an_image_is_rejected(ffmpeg: Path, prober: Prober, clips: Clips, t
     taken.path.write_bytes(taken.path.read_bytes()[:2000])
     with pytest.raises(errors.OutputRejected):
         verify.verify_image(taken.path)
+
+
+def test_a_frame_of_one_flat_colour_is_passed_over(ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path) -> None:
+    slate = "testsrc2=size=160x90:rate=25:duration=2,drawbox=t=fill:color=0x3060a0:enable='lt(t,1.2)'"
+    clip = clips.make("slate.mp4", "-f", "lavfi", "-i", slate, "-c:v", "libx264", "-pix_fmt", "yuv420p")
+    assert _take(ffmpeg, prober, clip, tmp_path / "t.jpg", width=80).at_s > 1.2
+
+
+def test_of_a_flat_video_a_frame_is_taken_all_the_same(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
+) -> None:
+    clip = clips.make("white.mp4", "-f", "lavfi", "-i", "color=white:size=64x64:duration=1", "-c:v", "libx264")
+    assert _light(_take(ffmpeg, prober, clip, tmp_path / "t.jpg", width=64).path) > 200

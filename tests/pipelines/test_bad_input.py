@@ -90,7 +90,7 @@ def test_a_path_outside_the_root_is_refused_when_the_job_is_made(
 
 UNRUNNABLE = {
     "an unknown type": ("transmogrify", "{}", None, "unknown job type 'transmogrify'"),
-    "a type that is not built": ("compile_quad", "{}", None, "compile_quad is not available"),
+    "a type that is not built": ("tag_generation", "{}", None, "tag_generation is not available"),
     "params of the wrong shape": ("scan", "[1]", None, "params: must be a JSON object"),
     "an unknown parameter": ("scan", '{"directry": "videos"}', None, "params.directry: unknown parameter"),
     "more VRAM than there is": ("scan", "{}", 17_000, "17000 MB is more than the whole budget"),

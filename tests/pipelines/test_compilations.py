@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from jobqueue_bridge import queue, videos
 from jobqueue_bridge.errors import InvalidJob
@@ -132,3 +133,106 @@ def test_tags_and_directory_narrow_the_choice(run_job, four: list[str], database
     assert one.result["sourceVideoIds"] == [four[0]]
     none = run_job("compile_random", {"tags": ["night", "desert"]})
     assert none.status == JobStatus.FAILED
+
+
+# Mega
+
+
+def test_many_become_one_with_titles_chapters_and_fades(
+    run_job, four: list[str], library: Path, database: sa.Engine, instance: dg.DagsterInstance
+) -> None:
+    with database.begin() as connection:
+        videos.update(connection, UUID(four[0]), title="it's [0:v]; drawtext=%{pts}\\")
+    params = {"videoIds": [*four, four[0]], "titleCards": 1, "crossfade": 0.2, **FAST}
+    job = run_job("compile_mega", params)
+    done = _finished(job, database).result
+    assert done["sourceVideoIds"] == params["videoIds"]
+    assert done["durationSeconds"] == pytest.approx(5 * 2 - 9 * 0.2, abs=0.3)
+    import av
+
+    with av.open(str(library / done["outputPath"])) as container:
+        chapters = [chapter["metadata"]["title"] for chapter in container.chapters()]
+    named = "it's [0:v]; drawtext=%{pts}\\ "
+    assert chapters == [named, "b's; [1]", "c=#", "d", named]
+    shown = _shown(instance, "mega_compilation")
+    assert "drawtext" in str(shown["chapters"].value)
+    assert "data:image/jpeg" in str(shown["frame"].value)
+    assert "LUFS" in _log(job, database)
+    assert not list(library.rglob("*.partial*"))
+
+
+def test_matching_sources_of_a_long_compilation_are_copied_where_nothing_else_is_wanted(
+    run_job, four: list[str], database: sa.Engine
+) -> None:
+    job = run_job("compile_mega", {"videoIds": [four[0]] * 3, "levelLoudness": False})
+    _finished(job, database)
+    log = _log(job, database)
+    assert "3 sources copied: all sources match" in log
+    assert "Encoder:" not in log
+    levelled = run_job("compile_mega", {"videoIds": [four[0]] * 3})
+    _finished(levelled, database)
+    assert "3 of 3 pictures copied" in _log(levelled, database)
+    assert "Encoder:" not in _log(levelled, database)
+
+
+def test_as_many_as_are_wanted_are_chosen(run_job, four: list[str], database: sa.Engine) -> None:
+    job = _finished(run_job("compile_mega", {"count": 2, "levelLoudness": False, **FAST}), database)
+    assert len(job.result["sourceVideoIds"]) == 2
+
+
+# GIF
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_part_of_a_video_becomes_an_animation(
+    run_job, four: list[str], library: Path, database: sa.Engine, instance: dg.DagsterInstance, kind: str
+) -> None:
+    params = {"videoId": four[0], "format": kind, "width": 64, "start": 0.2, "duration": 0.5}
+    first = _finished(run_job("compile_gif", params), database).result
+    assert first["outputPath"] == f"gifs/a.{kind}"
+    with Image.open(library / first["outputPath"]) as image:
+        assert (image.format, image.size) == (kind.upper(), (64, 36))
+    assert "data:image/jpeg" in str(_shown(instance, "gif")["preview"].value)
+    again = run_job("compile_gif", params)
+    assert _finished(again, database).result["outputPath"] == f"gifs/a.{str(again.id)[:8]}.{kind}"
+    assert not list(library.rglob("*.partial*"))
+
+
+def test_an_animation_that_must_be_smaller_says_so_in_its_log(
+    run_job, four: list[str], library: Path, database: sa.Engine
+) -> None:
+    job = run_job("compile_gif", {"videoId": four[0], "width": 640, "fps": 25, "maxBytes": 60_000})
+    assert _finished(job, database).result["sizeBytes"] <= 60_000
+    assert job.result["width"] < 640
+    assert "60000 are allowed: now" in _log(job, database)
+
+
+def test_a_start_beyond_the_end_fails_with_the_length(run_job, four: list[str], library: Path) -> None:
+    failed = run_job("compile_gif", {"videoId": four[0], "start": 30})
+    assert failed.status == JobStatus.FAILED
+    assert "nothing of it is left after 30 s" in failed.error
+
+
+# Storyboard
+
+
+def test_a_storyboard_is_published_whole_and_named_on_the_row(
+    run_job, four: list[str], library: Path, database: sa.Engine, instance: dg.DagsterInstance
+) -> None:
+    stale = library / f"thumbnails/{four[0]}.storyboard-07.jpg"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of a longer film")
+    job = _finished(run_job("thumbnail_generate", {"videoId": four[0], "storyboard": True}), database)
+    assert job.result["storyboardPath"] == f"thumbnails/{four[0]}.storyboard.vtt"
+    with database.begin() as connection:
+        stored = connection.scalar(sa.select(videos_table.c.storyboard_path).where(videos_table.c.id == UUID(four[0])))
+    assert stored == job.result["storyboardPath"]
+    names = sorted(path.name for path in (library / "thumbnails").iterdir())
+    assert names == [f"{four[0]}.jpg", f"{four[0]}.storyboard-01.jpg", f"{four[0]}.storyboard.vtt"]
+    assert f"{four[0]}.storyboard-01.jpg#xywh=0,0,160,90" in (library / stored).read_text()
+    assert "data:image/jpeg" in str(_shown(instance, "thumbnail")["storyboard"].value)
+
+
+def test_without_asking_there_is_no_storyboard(run_job, four: list[str], library: Path, database: sa.Engine) -> None:
+    _finished(run_job("thumbnail_generate", {"videoId": four[0]}), database)
+    assert [path.name for path in (library / "thumbnails").iterdir()] == [f"{four[0]}.jpg"]

@@ -116,7 +116,7 @@ def sheets(
         "-map", f"0:{source.video_index}",
         *filtered(
             [
-                f"fps=fps=1000/{round(interval_s * 1000)}:start_time=0",
+                f"fps=fps=1000/{round(interval_s * 1000)}:start_time=0:eof_action=pass",
                 f"scale={tile[0]}:{tile[1]}:out_range=full",
                 "setsar=1",
                 "format=yuvj420p",

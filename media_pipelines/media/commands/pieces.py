@@ -6,24 +6,37 @@ from fractions import Fraction
 from pathlib import Path
 
 from media_pipelines.media.commands.arguments import given, h264, named
-from media_pipelines.media.encoders import Encoder
-from media_pipelines.media.probe import Probe
+from media_pipelines.media.commands.rendition import tone_mapped
+from media_pipelines.media.encoder_flags import upload
+from media_pipelines.media.encoders import Way, device
+from media_pipelines.media.probe import Color, Probe
 from media_pipelines.media.streaming import playable_audio
 
 _SILENCE = ("-f", "lavfi", "-i", "anullsrc=sample_rate=48000:channel_layout=stereo")
 _STEREO = "aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo"
+# "-map_metadata -1" would take the chapters' names, too; the chapter file has no other metadata.
+_ONLY_CHAPTERS = ("-map_metadata", "1", "-map_metadata:s", "1:g", "-map_chapters", "1")
 # Frames that a picture may stand still at the end of a piece for the sound to end, too. Not more: a truncated source
 # must show.
 _SPARE_S = 0.5
 
 
+_MATRICES = {
+    "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020", "bt2020c": "bt2020", "fcc": "fcc",
+    "smpte240m": "smpte240m",
+}  # fmt: skip
+BT709 = Color("bt709", "bt709", "bt709", "tv")
+
+
 @dataclass(frozen=True)
 class Shape:
-    """Size in square pixels, even, and constant frame rate that all pieces of a compilation share."""
+    """Size in square pixels, even, constant frame rate and colours that all pieces of a compilation share. Where a
+    colour is None, the output does not say it, like the sources that it stands beside."""
 
     width: int
     height: int
     fps: Fraction
+    color: Color = BT709
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,9 @@ class Part:
     levelling: str = ""
 
 
-def shape(width: int, height: int, fps: float) -> Shape:
+def shape(width: int, height: int, fps: float, color: Color = BT709) -> Shape:
     """The rate as a fraction, so that 29.97 becomes 30000/1001."""
-    return Shape(width, height, Fraction(fps).limit_denominator(1001))
+    return Shape(width, height, Fraction(fps).limit_denominator(1001), color)
 
 
 def piece(
@@ -48,7 +61,7 @@ def piece(
     output: Path,
     *,
     shape: Shape,
-    encoder: Encoder,
+    way: Way,
     preset: str,
     crf: int,
     with_audio: bool = True,
@@ -62,33 +75,19 @@ def piece(
     padding, which would be heard as a gap at every joint. `concat` encodes it once.
     """
     inputs, length_s = _Inputs(), parts[0].length_s
-    graph = _alone(inputs, parts[0], shape) if len(parts) == 1 else _faded(inputs, parts[0], parts[1], shape)
+    make = _Filters(inputs, shape, way)
+    graph = make.alone(parts[0]) if len(parts) == 1 else make.faded(parts[0], parts[1])
     return [
-        *_program(ffmpeg, inputs),
+        *_program(ffmpeg, inputs, *device(way.encoder.name)),
         "-filter_complex", ";".join(graph if with_audio else graph[:-1]),
         "-map", "[v]",
         *(["-map", "[a]"] if with_audio else []),
         "-map_metadata", "-1",
         "-map_chapters", "-1",
-        *h264(encoder, preset, crf),
+        *h264(way.encoder, preset, crf),
         *(["-t", _s(length_s)] if length_s is not None else ["-shortest"]),
         *_quicktime(output, timescale, with_audio=with_audio),
     ]  # fmt: skip
-
-
-def _alone(inputs: "_Inputs", part: Part, shape: Shape) -> list[str]:
-    return [f"{_picture(inputs, part, shape)}[v]", f"{_sound(inputs, part)}[a]"]
-
-
-def _faded(inputs: "_Inputs", before: Part, after: Part, shape: Shape) -> list[str]:
-    assert before.length_s is not None
-    length_s, frames = _s(before.length_s), round(before.length_s * shape.fps)
-    exact = f"tpad=stop_mode=clone:stop=2,trim=end_frame={frames},setpts=PTS-STARTPTS"
-    fade = f"xfade=transition=fade:duration={length_s}:offset=0,format=yuv420p"
-    return [
-        f"{_picture(inputs, before, shape)},{exact}[v0];{_picture(inputs, after, shape)},{exact}[v1];[v0][v1]{fade}[v]",
-        f"{_sound(inputs, before)}[a0];{_sound(inputs, after)}[a1];[a0][a1]acrossfade=duration={length_s}[a]",
-    ]
 
 
 def same_picture(
@@ -145,25 +144,83 @@ def _still(part: Part, rate: Fraction | None) -> list[str]:
     return ["-f", "image2", "-pattern_type", "none", "-loop", "1", *frames, *given(part.source)]
 
 
-def _picture(inputs: _Inputs, part: Part, shape: Shape) -> str:
-    """From an input to frames of the common shape, with some to spare where the sound is longer."""
-    number = inputs.add(part, shape.fps)
-    if isinstance(part.source, Path):
-        return f"[{number}:v]setsar=1,format=yuv420p"
-    spare = f"tpad=stop_mode=clone:stop_duration={missing_picture_s(part.source) + _SPARE_S:.3f}"
-    return f"[{number}:{part.source.video_index}]" + ",".join([*fitted(part.source, shape), spare])
+class _Filters:
+    """The filter graph of one piece, picture first, sound last."""
+
+    def __init__(self, inputs: _Inputs, shape: Shape, way: Way) -> None:
+        self._inputs = inputs
+        self._shape = shape
+        self._way = way
+
+    def alone(self, part: Part) -> list[str]:
+        return [f"{self._picture(part)}{uploaded(self._way)}[v]", f"{_sound(self._inputs, part)}[a]"]
+
+    def faded(self, before: Part, after: Part) -> list[str]:
+        assert before.length_s is not None
+        length_s, frames = _s(before.length_s), round(before.length_s * self._shape.fps)
+        exact = f"tpad=stop_mode=clone:stop=2,trim=end_frame={frames},setpts=PTS-STARTPTS"
+        fade = f"xfade=transition=fade:duration={length_s}:offset=0,format=yuv420p,{said(self._shape.color)}"
+        return [
+            f"{self._picture(before)},{exact}[v0];{self._picture(after)},{exact}[v1];"
+            f"[v0][v1]{fade}{uploaded(self._way)}[v]",
+            f"{_sound(self._inputs, before)}[a0];{_sound(self._inputs, after)}[a1];"
+            f"[a0][a1]acrossfade=duration={length_s}[a]",
+        ]
+
+    def _picture(self, part: Part) -> str:
+        """From an input to frames of the common shape, with some to spare where the sound is longer."""
+        number, shape = self._inputs.add(part, self._shape.fps), self._shape
+        if isinstance(part.source, Path):
+            to_yuv = f"scale=out_color_matrix={_coefficients(shape.color, shape.width, shape.height)}:out_range=tv"
+            return f"[{number}:v]{to_yuv},setsar=1,format=yuv420p,{said(shape.color)}"
+        spare = f"tpad=stop_mode=clone:stop_duration={missing_picture_s(part.source) + _SPARE_S:.3f}"
+        chain = [*fitted(part.source, shape, self._way.tone_map), spare]
+        return f"[{number}:{part.source.video_index}]" + ",".join(chain)
 
 
-def fitted(source: Probe, shape: Shape) -> list[str]:
-    """Filters that bring a picture to a shape: as large as fits, the rest black."""
+def uploaded(way: Way) -> str:
+    """What brings frames to where the encoder reads them."""
+    return "".join(f",{step}" for step in upload(way.encoder.name, ten_bit=False))
+
+
+def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = ()) -> list[str]:
+    """Filters that bring a picture to a shape and to its colours: as large as fits, the rest black."""
     width, height = _inside(source, shape)
+    mapped = tone_mapped(source, tone_map) if source.hdr and tone_map else []
     return [
+        *(["bwdif=mode=send_frame:deint=interlaced"] if source.interlaced else []),
         f"fps={shape.fps}",
-        f"scale={width}:{height}:out_range=tv",
+        ":".join([f"scale={width}:{height}", *([] if mapped else _recoloured(source, shape))]),
+        *mapped,
         "setsar=1",
         f"pad={shape.width}:{shape.height}:-1:-1:color=black",
         "format=yuv420p",
+        said(shape.color),
     ]
+
+
+def said(color: Color) -> str:
+    """Every piece says the same of its colours, or their headers would differ."""
+    return (
+        f"setparams=color_primaries={color.primaries or 'unknown'}:color_trc={color.transfer or 'unknown'}"
+        f":colorspace={color.matrix or 'unknown'}:range=tv"
+    )
+
+
+def _recoloured(source: Probe, shape: Shape) -> list[str]:
+    """Options of `scale` that turn one matrix into the other where they differ."""
+    there = _coefficients(shape.color, shape.width, shape.height)
+    if source.color.matrix == "gbr":
+        return [f"out_color_matrix={there}", "out_range=tv"]
+    here = _coefficients(source.color, source.width, source.height)
+    return [*([] if here == there else [f"in_color_matrix={here}", f"out_color_matrix={there}"]), "out_range=tv"]
+
+
+def _coefficients(color: Color, width: int, height: int) -> str:
+    """The matrix as `scale` calls it. Where it is unsaid, players take BT.709 for HD and BT.601 for less."""
+    if color.matrix is None:
+        return "bt709" if max(width, height) >= 1280 or min(width, height) > 576 else "bt601"
+    return _MATRICES.get(color.matrix, "bt709")
 
 
 def _inside(source: Probe, shape: Shape) -> tuple[int, int]:
@@ -182,7 +239,7 @@ def missing_picture_s(source: Probe) -> float:
     """How long the last picture must stand for the sound to end, too."""
     if source.duration_s is None:
         return 0.0
-    return max(0.0, source.duration_s - (source.video.duration_s or source.duration_s))
+    return max(0.0, source.duration_s - (source.end_s(source.video) or source.duration_s))
 
 
 def _sound(inputs: _Inputs, part: Part) -> str:
@@ -196,8 +253,8 @@ def _sound(inputs: _Inputs, part: Part) -> str:
     return f"[{inputs.add(part)}:{kept[0].index}]{_STEREO}{levelling}{exact}"
 
 
-def _program(ffmpeg: Path, inputs: _Inputs) -> list[str]:
-    return [str(ffmpeg), "-y", *inputs.arguments]
+def _program(ffmpeg: Path, inputs: _Inputs, *options: str) -> list[str]:
+    return [str(ffmpeg), "-y", *options, *inputs.arguments]
 
 
 def _quicktime(output: Path, timescale: int | None, *, with_audio: bool) -> list[str]:
@@ -241,8 +298,7 @@ def _concat(ffmpeg: Path, list_file: Path, chapters: Path | None) -> list[str]:
         *(["-f", "ffmetadata", *given(chapters)] if chapters else []),
         "-map", "0:v:0",
         "-map", "0:a:0?",
-        "-map_metadata", "-1",
-        "-map_chapters", "1" if chapters else "-1",
+        *(_ONLY_CHAPTERS if chapters else ("-map_metadata", "-1", "-map_chapters", "-1")),
     ]  # fmt: skip
 
 
@@ -274,6 +330,8 @@ def chapters(titles: Sequence[tuple[float, str]], end_s: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    """`=`, `;`, `#`, backslash and line breaks mean something in a metadata file."""
-    plain = "".join(character if character.isprintable() else " " for character in text)
-    return "".join(f"\\{character}" if character in "=;#\\" else character for character in plain).strip() or "–"
+    """`=`, `;`, `#`, backslash and line breaks mean something in a metadata file. A backslash before the end of a line
+    would take the next line along, also when it is escaped itself: a space keeps them apart."""
+    plain = "".join(character if character.isprintable() else " " for character in text).strip() or "–"
+    escaped = "".join(f"\\{character}" if character in "=;#\\" else character for character in plain)
+    return f"{escaped} " if plain.endswith("\\") else escaped

@@ -80,7 +80,7 @@ def filters(source: Probe, video: VideoPlan, tone_map: Sequence[str] = ()) -> li
     return [
         *(["bwdif=mode=send_frame:deint=interlaced"] if video.deinterlace else []),
         *_sized(source, video),
-        *(_tone_mapped(source, tone_map) if video.hdr == "tonemap" and tone_map else []),
+        *(tone_mapped(source, tone_map) if video.hdr == "tonemap" and tone_map else []),
     ]
 
 
@@ -110,7 +110,7 @@ def _sar(source: Probe, video: VideoPlan) -> Fraction:
     return exact.limit_denominator(255)
 
 
-def _tone_mapped(source: Probe, tone_map: Sequence[str]) -> list[str]:
+def tone_mapped(source: Probe, tone_map: Sequence[str]) -> list[str]:
     """The light of a mastering display describes no SDR picture. Where the primaries are unsaid they are BT.2020."""
     said = source.color
     assumed = [
