@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from bench import compile as compiling
 from bench import encode, idle, latency, throughput
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
@@ -15,6 +16,8 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "latency": latency.measure,
     "throughput": lambda settings: throughput.measure(settings, settings.home / "stock"),
     "encode": encode.measure,
+    "quad": compiling.quad,
+    "join": compiling.join,
 }
 
 
