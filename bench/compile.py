@@ -24,8 +24,8 @@ _PAIRS = 3
 _CELL_SECONDS, _CELL_SIZES = 40, ("1280x720", "720x1280", "640x480", "1920x800")
 _GRID = {"width": 1920, "height": 1080}
 _QUAD_RATIO = 1.05
-# A gigabyte: long enough that what a job costs beside its copy does not decide alone.
-_JOINED, _JOINED_SECONDS, _JOINED_KBPS = 20, 40, 10_000
+# Three gigabytes, twenty minutes in all: what a job costs beside its copy does not decide alone.
+_JOINED, _JOINED_SECONDS, _JOINED_KBPS = 20, 60, 20_000
 _JOIN_RATIO = 1.2
 _TOOK = sa.text(
     "SELECT extract(epoch FROM completed_at - started_at) FROM jobs WHERE id = :id AND status = 'completed'"

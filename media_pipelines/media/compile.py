@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from media_pipelines.media import files, verify
+from media_pipelines.media import errors, files, verify
 from media_pipelines.media.commands.pieces import (
     BT709,
     Part,
@@ -37,6 +37,9 @@ _MAX_FPS = 60.0
 _USUAL_FPS = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001, 60.0)
 # The last part of the bar: joining is a copy, the pieces are the work.
 _JOINING_PERCENT = 5.0
+# Size, time, composition offset, key frame and chunk of a sample, were each in a table entry of its own. (Seen: 9.)
+_INDEX_BYTES_PER_SAMPLE = 40
+_NO_ROOM = "reserved_moov_size is too small"
 # Uncompressed stereo at 48 kHz.
 _SOUND_BYTES_PER_S = 192_000
 
@@ -330,11 +333,27 @@ def join(
         list_file.write_text(concat_list(pieces))
         build = concat_copy if untouched else concat
         named = _chapters(items, starts_s, length_s, folder)
-        run_one(build(ffmpeg, list_file, output_partial, chapters=named), length_s, progress.joining(copies=untouched))
+        room = _index_bytes(sources, length_s, len(items))
+        joining = progress.joining(copies=untouched)
+        try:
+            run_one(build(ffmpeg, list_file, output_partial, chapters=named, index_bytes=room), length_s, joining)
+        except errors.FfmpegFailed as error:
+            if room is None or not any(_NO_ROOM in line for line in error.stderr_tail):
+                raise
+            run_one(build(ffmpeg, list_file, output_partial, chapters=named), length_s, joining)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     result = verify.verify_joined(prober, output_partial, expect_duration_s=length_s, has_audio=chosen.has_audio)
     return Joined(result, tuple(starts_s), how)
+
+
+def _index_bytes(sources: Sequence[Probe], length_s: float | None, chapters: int) -> int | None:
+    """More than the index of an MP4 of these sources can take; None where that cannot be told."""
+    if length_s is None:
+        return None
+    frames_per_s = max(source.fps or _MAX_FPS for source in sources) + 1
+    packets_per_s = max((stream.sample_rate_hz or 0 for source in sources for stream in source.audio), default=0) / 960
+    return round(length_s * (frames_per_s + packets_per_s) * _INDEX_BYTES_PER_SAMPLE) + 65_536 + 1_024 * chapters
 
 
 def _require_space_for_pieces(workdir: Path, sources: Sequence[Probe]) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -32,6 +33,8 @@ from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
 
 JOINED_PERCENT = 98
+_PROBES_AT_ONCE = 2
+_BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -114,30 +117,45 @@ def _readable(
 ) -> list[tuple[Video, Probe]]:
     """Those that are still there and can be read, as many as are wanted."""
     chosen: list[tuple[Video, Probe]] = []
-    with ffmpeg.prober() as prober, bounded(attempt.log, "videos passed over") as log_passed_over:
-        for video_id in candidates:
-            if len(chosen) == count:
-                break
+    waiting = iter(candidates)
+    with ffmpeg.prober(_PROBES_AT_ONCE) as prober, bounded(attempt.log, "videos passed over") as log_passed_over:
+        while batch := list(islice(waiting, min(count - len(chosen), _BATCH))):
             attempt.check()
-            try:
-                with queue.begin() as connection:
-                    video = videos.get(connection, video_id)
-                chosen.append((video, prober.probe(library.path(video.path))))
-            except (MediaError, VideoNotFound) as error:
-                log_passed_over(f"Passed over: {error}")
+            known = list(_placed(batch, queue, library, log_passed_over))
+            verdicts = prober.probe_many([path for _, path in known])
+            for (video, _), (_, verdict) in zip(known, verdicts, strict=True):
+                if isinstance(verdict, Probe):
+                    chosen.append((video, verdict))
+                else:
+                    log_passed_over(f"Passed over: {verdict}")
     return chosen
+
+
+def _placed(
+    wanted: Sequence[UUID], queue: Queue, library: Library, log_passed_over: Callable[[str], None]
+) -> Iterator[tuple[Video, Path]]:
+    for video_id in wanted:
+        try:
+            with queue.begin() as connection:
+                video = videos.get(connection, video_id)
+            yield video, library.path(video.path)
+        except (MediaError, VideoNotFound) as error:
+            log_passed_over(f"Passed over: {error}")
 
 
 def _all_readable(
     named: Sequence[UUID], attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> list[tuple[Video, Probe]]:
+    with queue.begin() as connection:
+        found = [videos.get(connection, video_id) for video_id in named]
     chosen = []
-    with ffmpeg.prober() as prober:
-        for video_id in named:
+    with ffmpeg.prober(_PROBES_AT_ONCE) as prober:
+        verdicts = prober.probe_many([library.path(video.path) for video in found])
+        for video, (_, verdict) in zip(found, verdicts, strict=True):
             attempt.check()
-            with queue.begin() as connection:
-                video = videos.get(connection, video_id)
-            chosen.append((video, prober.probe(library.path(video.path))))
+            if not isinstance(verdict, Probe):
+                raise verdict
+            chosen.append((video, verdict))
     return chosen
 
 

@@ -266,6 +266,23 @@ def _parameter_sets(path: Path) -> set[bytes]:
     return found
 
 
+def test_the_index_stands_in_front_without_the_file_being_written_twice(clips: Clips, joiner: Joiner) -> None:
+    joiner.join(clips.plain, clips.plain)
+    content = joiner.output.read_bytes()
+    assert 0 < content.find(b"moov") < content.find(b"mdat")
+    assert "faststart" not in joiner.commands[-1]
+
+
+def test_an_index_that_found_no_room_gets_it_in_a_second_pass(
+    clips: Clips, joiner: Joiner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "_index_bytes", lambda *_: 64)
+    assert joiner.join(clips.plain, clips.plain).duration_s == pytest.approx(2, abs=0.1)
+    content = joiner.output.read_bytes()
+    assert 0 < content.find(b"moov") < content.find(b"mdat")
+    assert ["faststart" in command for command in joiner.commands] == [False, True]
+
+
 # Fades, cards, chapters
 
 

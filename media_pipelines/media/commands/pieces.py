@@ -270,13 +270,24 @@ def _s(seconds: float) -> str:
     return f"{seconds:.6f}"
 
 
-def concat_copy(ffmpeg: Path, list_file: Path, output: Path, *, chapters: Path | None = None) -> list[str]:
-    """Join files of exactly the same shape (`concat_list`) into an MP4 without touching their streams."""
-    return [*_concat(ffmpeg, list_file, chapters), "-c", "copy", *_mp4(output)]
+def concat_copy(
+    ffmpeg: Path, list_file: Path, output: Path, *, chapters: Path | None = None, index_bytes: int | None = None
+) -> list[str]:
+    """Join files of exactly the same shape (`concat_list`) into an MP4 without touching their streams.
+
+    `index_bytes` is room for the index at the front of the file; without it the file is written twice to get it there.
+    """
+    return [*_concat(ffmpeg, list_file, chapters), "-c", "copy", *_mp4(output, index_bytes)]
 
 
 def concat(
-    ffmpeg: Path, list_file: Path, output: Path, *, chapters: Path | None = None, audio_bitrate_kbps: int = 128
+    ffmpeg: Path,
+    list_file: Path,
+    output: Path,
+    *,
+    chapters: Path | None = None,
+    index_bytes: int | None = None,
+    audio_bitrate_kbps: int = 128,
 ) -> list[str]:
     """Join pieces: the picture is copied, the sound encoded once."""
     return [
@@ -284,7 +295,7 @@ def concat(
         "-c:v", "copy",
         "-c:a", "aac",
         "-b:a", f"{audio_bitrate_kbps}k",
-        *_mp4(output),
+        *_mp4(output, index_bytes),
     ]  # fmt: skip
 
 
@@ -302,8 +313,9 @@ def _concat(ffmpeg: Path, list_file: Path, chapters: Path | None) -> list[str]:
     ]  # fmt: skip
 
 
-def _mp4(output: Path) -> list[str]:
-    return ["-movflags", "+faststart", "-f", "mp4", named(output)]
+def _mp4(output: Path, index_bytes: int | None) -> list[str]:
+    front = ["-movflags", "+faststart"] if index_bytes is None else ["-moov_size", str(index_bytes)]
+    return [*front, "-f", "mp4", named(output)]
 
 
 def concat_list(paths: Sequence[Path]) -> str:
