@@ -1,6 +1,6 @@
 """Every statement on `videos`. Paths are relative to the library root."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -43,17 +43,49 @@ class Video:
     thumbnail_path: str | None
     reencode_job_id: UUID | None
     source_video_id: UUID | None
+    sha256: str | None
+    phash: str | None
+    fingerprint: str | None
+    missing_since: datetime | None
     created_at: datetime
     updated_at: datetime
 
 
 @dataclass(frozen=True)
 class Known:
-    """Enough of a video to see whether its file has changed."""
+    """Enough of a video to see whether its file has changed, or is back."""
 
     id: UUID
     size_bytes: int | None
     mtime: datetime | None
+    fingerprint: str | None
+    missing_since: datetime | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row says that its file lies, and since when it says so."""
+
+    id: UUID
+    path: str
+    fingerprint: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What tells whether two videos show the same."""
+
+    id: UUID
+    path: str
+    size_bytes: int | None
+    duration_seconds: float | None
+    width: int | None
+    height: int | None
+    bitrate_kbps: int | None
+    sha256: str | None
+    fingerprint: str | None
+    phash: str | None
 
 
 @dataclass(frozen=True)
@@ -103,11 +135,18 @@ def find(connection: sa.Connection, reference: str) -> Video:
     return _video(rows[0])
 
 
-def page(connection: sa.Connection, *, search: str | None = None, limit: int, offset: int = 0) -> Page:
-    """Newest first; `search` looks in title, file name and path, ignoring case."""
+def page(
+    connection: sa.Connection, *, search: str | None = None, limit: int, offset: int = 0, missing: bool = False
+) -> Page:
+    """Newest first; `search` looks in title, file name and path, ignoring case. `missing`: those whose files are gone
+    instead of those that are there."""
     wanted = storable(search or "")
     contains = [column.icontains(wanted, autoescape=True) for column in (videos.c.path, videos.c.title)]
-    conditions = [sa.or_(*contains)] if wanted else []
+    conditions: list[sa.ColumnElement[bool]] = [
+        videos.c.missing_since.is_not(None) if missing else videos.c.missing_since.is_(None)
+    ]
+    if wanted:
+        conditions.append(sa.or_(*contains))
     total = connection.scalar(sa.select(sa.func.count()).select_from(videos).where(*conditions))
     rows = connection.execute(
         sa.select(*_COLUMNS)
@@ -121,21 +160,81 @@ def page(connection: sa.Connection, *, search: str | None = None, limit: int, of
 
 def known_at(connection: sa.Connection, paths: Sequence[str]) -> dict[str, Known]:
     """The rows at these paths, by path."""
+    columns = [videos.c[item.name] for item in fields(Known)]
     rows = connection.execute(
-        sa.select(videos.c.path, videos.c.id, videos.c.size_bytes, videos.c.mtime).where(
-            videos.c.path == sa.any_(sa.cast(list(paths), pg.ARRAY(sa.Text)))
-        )
+        sa.select(videos.c.path, *columns).where(videos.c.path == sa.any_(sa.cast(list(paths), pg.ARRAY(sa.Text))))
     )
-    return {row.path: Known(row.id, row.size_bytes, row.mtime) for row in rows}
+    return {row.path: Known(*row[1:]) for row in rows}
+
+
+_PLACE = [videos.c[item.name] for item in fields(Place)]
+
+
+def with_fingerprints(connection: sa.Connection, fingerprints: Sequence[str]) -> list[Place]:
+    """All rows of these contents, missing ones too."""
+    wanted = sa.any_(sa.cast(list(fingerprints), pg.ARRAY(sa.Text)))
+    rows = connection.execute(sa.select(*_PLACE).where(videos.c.fingerprint == wanted))
+    return [Place(*row) for row in rows]
+
+
+def present_below(connection: sa.Connection, path: str) -> Iterator[Place]:
+    """Rows that say they have a file at this path or in this folder."""
+    below = sa.or_(videos.c.path == path, sa.func.starts_with(videos.c.path, f"{path}/"))
+    rows = connection.execution_options(yield_per=1_000).execute(
+        sa.select(*_PLACE).where(below, videos.c.missing_since.is_(None))
+    )
+    return (Place(*row) for row in rows)
+
+
+def mark_missing(connection: sa.Connection, ids: Sequence[UUID]) -> None:
+    """Their files are gone; the rows, with what people have added to them, stay."""
+    _set_each(connection, ids, missing_since=sa.func.now())
+
+
+def mark_present(connection: sa.Connection, ids: Sequence[UUID]) -> None:
+    _set_each(connection, ids, missing_since=None)
+
+
+def _set_each(connection: sa.Connection, ids: Sequence[UUID], **values: Any) -> None:
+    if ids:
+        wanted = sa.any_(sa.cast(list(ids), pg.ARRAY(sa.Uuid)))
+        connection.execute(sa.update(videos).where(videos.c.id == wanted).values(**values, updated_at=sa.func.now()))
+
+
+def set_fingerprints(connection: sa.Connection, fingerprints: Mapping[UUID, str]) -> None:
+    """Of rows that were written before there were any."""
+    if fingerprints:
+        connection.execute(
+            sa.update(videos).where(videos.c.id == sa.bindparam("video")).values(fingerprint=sa.bindparam("of_it")),
+            [{"video": video_id, "of_it": fingerprint} for video_id, fingerprint in fingerprints.items()],
+        )
+
+
+def likenesses(connection: sa.Connection) -> list[Likeness]:
+    """Of all originals that are there. Renditions resemble their source on purpose."""
+    columns = [videos.c[item.name] for item in fields(Likeness)]
+    rows = connection.execute(
+        sa.select(*columns).where(videos.c.missing_since.is_(None), videos.c.source_video_id.is_(None))
+    )
+    return [Likeness(*row) for row in rows]
 
 
 def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, UUID]:
-    """Insert or refresh by path; all rows name the same columns, the last of a path wins. Returns path → id."""
+    """Insert or refresh by path; all rows name the same columns, the last of a path wins. Returns path → id.
+
+    A title that is there stays: a person may have given it. What is known of the whole content stays as long as the
+    fingerprint says that it is the same.
+    """
     values = list({row["path"]: row for row in rows}.values())
     if not values:
         return {}
     statement = pg.insert(videos)
-    refreshed = {name: statement.excluded[name] for name in values[0] if name not in ("id", "path")}
+    refreshed: dict[str, Any] = {name: statement.excluded[name] for name in values[0] if name not in ("id", "path")}
+    if "title" in refreshed:
+        refreshed["title"] = sa.func.coalesce(videos.c.title, statement.excluded.title)
+    if "fingerprint" in refreshed:
+        is_same = videos.c.fingerprint == statement.excluded.fingerprint
+        refreshed |= {name: sa.case((is_same, videos.c[name])) for name in ("sha256", "phash")}
     result = connection.execute(
         statement.on_conflict_do_update(
             index_elements=[videos.c.path], set_={**refreshed, "updated_at": sa.func.now()}
@@ -185,6 +284,7 @@ def matching(
     """Valid originals (no renditions, no compilations) that fit and have all the tags, oldest first."""
     conditions = [
         videos.c.is_valid.is_(True),
+        videos.c.missing_since.is_(None),
         videos.c.source_video_id.is_(None),
         videos.c.directory_type.is_distinct_from("compilations"),
     ]

@@ -49,11 +49,12 @@ def _enqueued_or_live(connection: sa.Connection, asked: queue.NewJob, settings: 
 def list_videos(
     search: str | None = typer.Option(None, "--search", help="Part of a path or title, ignoring case."),
     limit: int = typer.Option(50, "--limit", min=1, max=1_000_000),
+    missing: bool = typer.Option(False, "--missing", help="Those whose files are gone instead."),
     as_json: bool = AS_JSON,
 ) -> None:
     """List videos, newest first."""
     with engine_for(load_settings()).connect() as connection:
-        found = videos.page(connection, search=search, limit=limit)
+        found = videos.page(connection, search=search, limit=limit, missing=missing)
     if as_json:
         print_json([wire.Video.model_validate(video).model_dump(mode="json") for video in found.videos])
         return

@@ -47,8 +47,15 @@ def resolve_inside(root: Path, relative: str) -> Path:
 
 
 def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None, *, recursive: bool = True) -> Iterator[Path]:
-    """Video files below a folder of the library, each folder in the order of its names; without `recursive` only those
-    in the folder itself.
+    """Video files below a folder of the library, as `walk` finds them."""
+    return (path for path, _ in walk(root, below, on_skip, recursive=recursive))
+
+
+def walk(
+    root: Path, below: Path, on_skip: OnSkip | None = None, *, recursive: bool = True
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """Video files below a folder of the library with their status, each folder in the order of its names; without
+    `recursive` only those in the folder itself.
 
     Passes silently over hidden files, `.partial` files, files of other kinds and the folders that NAS systems leave;
     reports to `on_skip` what looks like a video or a folder and cannot be taken.
@@ -63,7 +70,7 @@ def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None, *, recur
             info = path.stat()
             if not stat.S_ISDIR(info.st_mode):
                 if _is_takable(path, info, skip):
-                    yield path
+                    yield path, info
                 continue
             if (info.st_dev, info.st_ino) in seen:
                 skip(path, "the folder was visited already (a symbolic link)")
@@ -74,6 +81,53 @@ def find_videos(root: Path, below: Path, on_skip: OnSkip | None = None, *, recur
             waiting.extend(reversed(list(_entries(path, inside, skip))))
         except OSError as error:
             skip(path, error.strerror or str(error))
+
+
+class Absence:
+    """Tells a file that was removed from one whose disk is not there at the moment."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._shown: dict[Path, float | None] = {}
+
+    def is_certain(self, path: Path, known_since: datetime) -> bool:
+        """Whether the file is gone, and the folder that held it is there, or the nearest above it that is left, and
+        says so: it holds something else, or was changed since the file was known. A mount point that is empty because
+        nothing is mounted does neither."""
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            return False
+        else:
+            return False
+        for folder in path.parents:
+            if not folder.is_relative_to(self._root):
+                return False
+            emptied_at_s = self._emptied_at_s(folder)
+            if emptied_at_s is not None:
+                return emptied_at_s > known_since.timestamp()
+        return False
+
+    def _emptied_at_s(self, folder: Path) -> float | None:
+        """When a folder became empty: in all eternity for one that isn't, never for one that can't be read; None: it
+        is not there."""
+        if folder not in self._shown:
+            self._shown[folder] = _emptied_at_s(folder)
+        return self._shown[folder]
+
+
+def _emptied_at_s(folder: Path) -> float | None:
+    try:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is not None:
+                return float("inf")
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return float("-inf") if folder.is_symlink() else None
+    except OSError:
+        return float("-inf")
 
 
 def _entries(folder: Path, inside: str, skip: OnSkip) -> Iterator[Path]:

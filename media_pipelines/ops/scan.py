@@ -1,6 +1,9 @@
 """Look through a folder of the library: a row for each new video, and nothing for what has not changed."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -8,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import dagster as dg
+import sqlalchemy as sa
 
 from jobqueue_bridge import params, videos
-from jobqueue_bridge.videos import Known
+from jobqueue_bridge.videos import Known, Place
 from media_pipelines.media import files
-from media_pipelines.media.errors import MediaError, UnreadableMedia
-from media_pipelines.media.probe import Probe
+from media_pipelines.media.errors import UnreadableMedia
+from media_pipelines.media.fingerprint import fingerprint
+from media_pipelines.media.probe import Prober
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
 from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table
@@ -23,8 +28,12 @@ from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
 
-_BATCH = 200
-_PROBES_AT_ONCE = 2
+_BATCH = 500
+_PROBES_AT_ONCE = max(2, min(8, os.cpu_count() or 2))
+_COUNTED = ("found", "new", "changed", "unchanged", "moved", "missing", "invalid", "skipped")
+# A broken file that was written this recently may be one that is still being copied: it is looked at once more.
+_RECENT_S = 10.0
+_SECOND_LOOK_S = 0.5
 # A materialization costs milliseconds each: a first scan of a large library reports the first ones only.
 _MATERIALIZED_AT_MOST = 200
 _SHOWN = 50
@@ -38,14 +47,20 @@ class Tally:
     new: int = 0
     changed: int = 0
     unchanged: int = 0
+    moved: int = 0
+    missing: int = 0
     invalid: int = 0
     skipped: int = 0
     new_ids: list[UUID] = field(default_factory=list)
     fresh: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
     """The first of the new ones, as they were written: all of a large library would fill the memory."""
 
+    @property
+    def handled(self) -> int:
+        return self.new + self.changed + self.unchanged + self.moved + self.skipped
+
     def counts(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("found", "new", "changed", "unchanged", "invalid", "skipped")}
+        return {name: getattr(self, name) for name in _COUNTED}
 
 
 def _scan(
@@ -79,84 +94,183 @@ def scan_public_directory(
 def _look_through(
     attempt: Attempt, wanted: params.DirectoryScan, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Tally:
+    root = library.root
     below = library.path(wanted.directory)
     if not below.exists():
         raise UnreadableMedia(below, "there is no such folder in the library")
-    tally = Tally()
     with bounded(attempt.log, "files skipped") as log_skipped, ffmpeg.prober(workers=_PROBES_AT_ONCE) as prober:
-
-        def skipped(path: Path, reason: str) -> None:
-            tally.skipped += 1
-            log_skipped(f"Skipped {str(path)!r}: {reason}")
-
-        paths = list(files.find_videos(library.root, below, skipped))
-        tally.found = len(paths)
-        attempt.log(f"{len(paths)} video files in {wanted.directory}")
-        for batch in _batches(paths):
+        scan = _Scan(root, queue, prober, log_skipped)
+        files_found = [
+            _File(str(path.relative_to(root)), path, status) for path, status in files.walk(root, below, scan.skipped)
+        ]
+        scan.tally.found = len(files_found)
+        attempt.log(f"{len(files_found)} video files in {wanted.directory}")
+        for batch in _batches(files_found):
             attempt.check()
-            to_probe = _changed(batch, queue, library, tally, refresh=not wanted.skip_existing)
-            _write(prober.probe_many(to_probe), queue, library, tally, skipped)
-            done = tally.new + tally.changed + tally.unchanged + tally.skipped
-            attempt.progress(100 * done / max(1, len(paths)), files=done, of=len(paths))
-    return tally
+            scan.take(batch, refresh=not wanted.skip_existing)
+            done = scan.tally.handled
+            attempt.progress(100 * done / max(1, len(files_found)), files=done, of=len(files_found))
+        attempt.check()
+        for path in scan.mark_missing(wanted.directory, {file.relative for file in files_found}):
+            log_skipped(f"Missing since now: {path!r}")
+    return scan.tally
 
 
-def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    iterator = iter(paths)
+@dataclass(frozen=True)
+class _File:
+    relative: str
+    path: Path
+    status: os.stat_result
+
+
+def _batches(found: Sequence[_File]) -> Iterator[list[_File]]:
+    iterator = iter(found)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
 
 
-def _changed(batch: Sequence[Path], queue: Queue, library: Library, tally: Tally, *, refresh: bool) -> list[Path]:
-    """The files of a batch that the library does not know as they are now."""
-    with queue.begin() as connection:
-        known = videos.known_at(connection, [library.relative(path) for path in batch])
-    changed = []
-    for path in batch:
-        if not refresh and _is_unchanged(path, known.get(library.relative(path))):
-            tally.unchanged += 1
-        else:
-            changed.append(path)
-    return changed
+class _Scan:
+    """One scan on its way: what it compares, probes and writes, batch after batch."""
+
+    def __init__(self, root: Path, queue: Queue, prober: Prober, log: Callable[[str], None]) -> None:
+        self.tally = Tally()
+        self._root, self._queue, self._prober, self._log = root, queue, prober, log
+        self._absence = files.Absence(root)
+
+    def skipped(self, path: Path, reason: str) -> None:
+        self.tally.skipped += 1
+        self._log(f"Skipped {str(path)!r}: {reason}")
+
+    def take(self, batch: Sequence[_File], *, refresh: bool) -> None:
+        with self._queue.begin() as connection:
+            known = videos.known_at(connection, [file.relative for file in batch])
+            unchanged = [] if refresh else [file for file in batch if _is_unchanged(file, known.get(file.relative))]
+            self._note_unchanged(connection, [(file, known[file.relative]) for file in unchanged])
+        same = {file.relative for file in unchanged}
+        rows = self._probed([file for file in batch if file.relative not in same])
+        if rows:
+            self._write(rows, known)
+
+    def _note_unchanged(self, connection: sa.Connection, unchanged: Sequence[tuple[_File, Known]]) -> None:
+        self.tally.unchanged += len(unchanged)
+        videos.mark_present(connection, [known.id for _, known in unchanged if known.missing_since is not None])
+        videos.set_fingerprints(
+            connection,
+            {
+                known.id: sampled
+                for file, known in unchanged
+                if known.fingerprint is None and file.status.st_size and (sampled := _sampled(file.path)) is not None
+            },
+        )
+
+    def _probed(self, batch: Sequence[_File]) -> dict[str, dict[str, Any]]:
+        """A row for each file that stands still, by path."""
+        begun: dict[Path, os.stat_result] = {}
+        rows, doubtful = {}, {}
+        relative = {file.path: file.relative for file in batch}
+        for path, verdict in self._prober.probe_many(_noting(relative, begun)):
+            try:
+                status = path.stat()
+                if _has_changed(begun.pop(path, None), status):
+                    self.skipped(path, "it is being written to; the next scan takes it")
+                    continue
+                facts = row(relative[path], path, verdict, status)
+            except OSError as error:
+                self.skipped(path, error.strerror or str(error))
+                continue
+            rows[facts["path"]] = facts
+            if not facts["is_valid"] and time.time() - status.st_mtime < _RECENT_S:
+                doubtful[path] = status
+        for path in _growing(doubtful):
+            self.skipped(path, "it is being written to; the next scan takes it")
+            del rows[relative[path]]
+        return rows
+
+    def _write(self, rows: dict[str, dict[str, Any]], known: Mapping[str, Known]) -> None:
+        with self._queue.begin() as connection:
+            moved = self._follow_moved(connection, [facts for path, facts in rows.items() if path not in known])
+            ids = videos.upsert(connection, [facts for path, facts in rows.items() if path not in moved])
+        self.tally.moved += len(moved)
+        self.tally.invalid += sum(not facts["is_valid"] for facts in rows.values())
+        for path, video_id in ids.items():
+            if path in known:
+                self.tally.changed += 1
+                continue
+            self.tally.new += 1
+            self.tally.new_ids.append(video_id)
+            if len(self.tally.fresh) < _MATERIALIZED_AT_MOST:
+                self.tally.fresh.append((video_id, rows[path]))
+
+    def _follow_moved(self, connection: sa.Connection, new: Sequence[dict[str, Any]]) -> set[str]:
+        """Rows of files that are at another path now: only where the old path is empty for certain, and one row and
+        one file alone have this content. Returns the new paths."""
+        by_content: dict[str, list[dict[str, Any]]] = {}
+        for facts in new:
+            if facts["fingerprint"] is not None:
+                by_content.setdefault(facts["fingerprint"], []).append(facts)
+        of_rows: dict[str, list[Place]] = {}
+        for place in videos.with_fingerprints(connection, list(by_content)):
+            of_rows.setdefault(str(place.fingerprint), []).append(place)
+        moved = set()
+        for content, places in of_rows.items():
+            gone = [one for one in places if self._absence.is_certain(self._root / one.path, one.created_at)]
+            if len(gone) == len(by_content[content]) == 1:
+                (facts,) = by_content[content]
+                columns = {name: value for name, value in facts.items() if name not in ("path", "title")}
+                videos.relocate(connection, gone[0].id, facts["path"], columns)
+                moved.add(facts["path"])
+                self._log(f"Moved: {gone[0].path!r} is {facts['path']!r} now")
+        return moved
+
+    def mark_missing(self, directory: str, found: Set[str]) -> Iterator[str]:
+        """Rows below the directory whose files are gone for certain; their paths."""
+        with self._queue.begin() as connection:
+            gone = [
+                place
+                for place in videos.present_below(connection, directory)
+                if place.path not in found and self._absence.is_certain(self._root / place.path, place.created_at)
+            ]
+        with self._queue.begin() as connection:
+            videos.mark_missing(connection, [place.id for place in gone])
+        self.tally.missing = len(gone)
+        return (place.path for place in gone)
 
 
-def _is_unchanged(path: Path, known: Known | None) -> bool:
+def _is_unchanged(file: _File, known: Known | None) -> bool:
     if known is None or known.mtime is None:
         return False
+    return known.size_bytes == file.status.st_size and known.mtime == files.modified_at(file.status)
+
+
+def _sampled(path: Path) -> str | None:
     try:
-        status = path.stat()
+        return fingerprint(path)
     except OSError:
-        return False
-    return known.size_bytes == status.st_size and known.mtime == files.modified_at(status)
+        return None
 
 
-def _write(
-    verdicts: Iterator[tuple[Path, Probe | MediaError]],
-    queue: Queue,
-    library: Library,
-    tally: Tally,
-    skipped: Callable[[Path, str], None],
-) -> None:
-    rows: dict[str, dict[str, Any]] = {}
-    for path, verdict in verdicts:
+def _noting(paths: Iterable[Path], begun: dict[Path, os.stat_result]) -> Iterator[Path]:
+    """The paths, each with its status noted right before it is read."""
+    for path in paths:
+        with suppress(OSError):
+            begun[path] = path.stat()
+        yield path
+
+
+def _has_changed(before: os.stat_result | None, after: os.stat_result) -> bool:
+    return before is not None and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def _growing(doubtful: Mapping[Path, os.stat_result]) -> Iterator[Path]:
+    """Those of the files that have changed a moment later."""
+    if doubtful:
+        time.sleep(_SECOND_LOOK_S)
+    for path, before in doubtful.items():
         try:
-            facts = row(library.relative(path), path, verdict)
-        except OSError as error:
-            skipped(path, error.strerror or str(error))
-            continue
-        rows[facts["path"]] = facts
-        tally.invalid += not facts["is_valid"]
-    with queue.begin() as connection:
-        known = videos.known_at(connection, list(rows))
-        ids = videos.upsert(connection, rows.values())
-    for path_text, video_id in ids.items():
-        if path_text in known:
-            tally.changed += 1
-        else:
-            tally.new += 1
-            tally.new_ids.append(video_id)
-            if len(tally.fresh) < _MATERIALIZED_AT_MOST:
-                tally.fresh.append((video_id, rows[path_text]))
+            if _has_changed(before, path.stat()):
+                yield path
+        except OSError:
+            yield path
 
 
 def _materialization(video_id: UUID, facts: dict[str, Any]) -> dg.AssetMaterialization:

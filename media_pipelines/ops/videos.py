@@ -1,5 +1,6 @@
 """What several ops do with videos: find the source of a job, describe a file as a row, keep partitions in step."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from jobqueue_bridge.errors import VideoNotFound
 from jobqueue_bridge.videos import Video
 from media_pipelines.media import files
 from media_pipelines.media.errors import MediaError
+from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.probe import Probe
 from media_pipelines.resources.queue import Queue
 
@@ -56,9 +58,9 @@ def facts(probe: Probe) -> dict[str, Any]:
     }
 
 
-def row(relative: str, path: Path, verdict: Probe | MediaError) -> dict[str, Any]:
+def row(relative: str, path: Path, verdict: Probe | MediaError, status: os.stat_result | None = None) -> dict[str, Any]:
     """A whole row of `videos` for a file that was probed, whatever came of it. Raises OSError: it has vanished."""
-    status = path.stat()
+    status = status or path.stat()
     known = facts(verdict) if isinstance(verdict, Probe) else broken(verdict)
     return {
         "path": relative,
@@ -68,6 +70,8 @@ def row(relative: str, path: Path, verdict: Probe | MediaError) -> dict[str, Any
         "mtime": files.modified_at(status),
         **known,
         "size_bytes": status.st_size,
+        "fingerprint": fingerprint(path) if status.st_size else None,
+        "missing_since": None,
     }
 
 

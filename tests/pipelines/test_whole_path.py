@@ -28,7 +28,8 @@ def test_a_library_goes_through_all_six_types(run_job, clip: Path, database: sa.
     scanned = run_job("scan", {})
     assert scanned.status == JobStatus.COMPLETED, (scanned.error, _log(database, scanned))
     assert scanned.result == {
-        "directory": "library/videos", "found": 1, "new": 1, "changed": 0, "unchanged": 0, "invalid": 0, "skipped": 0,
+        "directory": "library/videos", "found": 1, "new": 1, "changed": 0, "unchanged": 0, "moved": 0,
+        "missing": 0, "invalid": 0, "skipped": 0,
     }  # fmt: skip
     with database.begin() as connection:
         (video,) = videos.page(connection, limit=5).videos
