@@ -80,5 +80,7 @@ class MoveToLibrary(OneVideo):
 class Validate(OneVideo):
     """Probe a video, decode frames of it and refresh its row."""
 
+    checksum: bool = Field(default=False, description="Read the whole file, too, and note its SHA-256.")
+
     def unique_key(self) -> str | None:
-        return f"validate:{self.video_id}"
+        return f"validate:{self.video_id}{':checksum' if self.checksum else ''}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 import typer
+from pydantic.alias_generators import to_camel
 
 from jobqueue_bridge import queue, videos
 from jobqueue_bridge.api import wire
@@ -17,6 +18,7 @@ from media_pipelines.cli.jobs import AS_JSON, report
 from media_pipelines.cli.library_paths import in_library, lies_below, relative
 from media_pipelines.cli.output import USAGE, err, fail, print_json
 from media_pipelines.cli.printable import cell, clock, local_time, printable, size
+from media_pipelines.media import duplicates
 
 app = typer.Typer(help="Look at the library.", no_args_is_help=True)
 
@@ -109,3 +111,38 @@ def _readings(reference: str, root: Path) -> Iterator[str]:
     yield reference
     if lies_below(Path.cwd() / reference, root):
         yield relative(Path.cwd() / reference, root)
+
+
+@app.command("duplicates")
+def list_duplicates(as_json: bool = AS_JSON) -> None:
+    """List videos that are the same in content, or show the same; the best of each group comes first."""
+    with engine_for(load_settings()).connect() as connection:
+        known = videos.likenesses(connection)
+    found = duplicates.groups(known)
+    if as_json:
+        print_json([_group(one) for one in found])
+        return
+    for group in found:
+        proof = {"sha256": "same content", "fingerprint": "same samples of the content", "phash": "same picture"}
+        typer.echo(f"{proof[group.proof]}, {size(group.spare_bytes)} to spare")
+        for video in group.members:
+            assert isinstance(video, videos.Likeness)
+            picture = f"{video.width}x{video.height}" if video.width else "-"
+            mark = "*" if video is group.members[0] else " "
+            cells = [cell(str(video.id)[:8], 8), cell(picture, 10), cell(size(video.size_bytes or 0), 9)]
+            typer.echo("   ".join([f"  {mark}", *cells, printable(video.path)]))
+    unread = sum(video.phash is None for video in known)
+    typer.echo(f"{len(found)} groups among {len(known)} videos")
+    if unread:
+        err.print(f"{unread} of them have no picture hash yet: a validate job makes it")
+
+
+def _group(group: duplicates.Group) -> dict[str, object]:
+    fields = ("id", "path", "size_bytes", "duration_seconds", "width", "height", "bitrate_kbps")
+    return {
+        "kind": group.kind,
+        "proof": group.proof,
+        "spareBytes": group.spare_bytes,
+        "best": group.members[0].path,
+        "videos": [{to_camel(name): getattr(video, name) for name in fields} for video in group.members],
+    }

@@ -174,12 +174,12 @@ class Probe:
 
     @property
     def quality(self) -> str:
-        """The usual name of the size, such as "1080p": by the short side, or for a wide picture (1920×804) by what
-        its long side would be at 16:9."""
+        """The usual name of the size, such as "4K" or "1080p": by the short side, or for a wide picture (1920×804) by
+        what its long side would be at 16:9."""
         short, long = sorted((self.width, self.height))
         lines = max(short, min(long * 9 / 16, short * 1.35))
-        name = next((quality for quality in _QUALITIES if lines >= quality * 0.95), short)
-        return f"{name}p"
+        size = next((quality for quality in _QUALITIES if lines >= quality * 0.95), short)
+        return {4320: "8K", 2160: "4K"}.get(size, f"{size}p")
 
     @property
     def video(self) -> Stream:
@@ -221,27 +221,27 @@ class Prober:
 
         Raises UnreadableMedia, NoVideoStream, ProbeTimedOut or ProbeCrashed.
         """
-        for _ in range(3):
-            pool, future = self._schedule(path, decode_frames)
-            verdict = self._settle(pool, future, path)
-            if verdict is not None:
-                break
-        if isinstance(verdict, Probe):
-            return verdict
-        raise verdict or errors.ProbeCrashed(path)
+        found: Probe = self.run(path, read, decode_frames)
+        return found
 
-    def measure(self, path: Path) -> dict[int, float]:
-        """Seconds of packets by stream, for a file whose times jump: its duration is a guess from the last of them.
-        Reads it all. Raises what `probe` raises."""
-        timeout_s = self._timeout_s + path.stat().st_size / _SLOWEST_BYTES_PER_S
+    def run(self, path: Path, task: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
+        """What a function of a module says about one file, called in a worker with the path as text. What it needs
+        imported must be imported here already. Raises the MediaError that it raises, ProbeTimedOut or ProbeCrashed."""
         for _ in range(3):
-            pool, future = self._submit(read_through, (str(path),), timeout_s)
-            verdict: dict[int, float] | errors.MediaError | None = self._settle(pool, future, path, timeout_s)
+            pool, future = self._schedule(path, task, *arguments, timeout_s=timeout_s)
+            verdict = self._settle(pool, future, path, timeout_s)
             if isinstance(verdict, errors.MediaError):
                 raise verdict
             if verdict is not None:
                 return verdict
         raise errors.ProbeCrashed(path)
+
+    def measure(self, path: Path) -> dict[int, float]:
+        """Seconds of packets by stream, for a file whose times jump: its duration is a guess from the last of them.
+        Reads it all. Raises what `probe` raises."""
+        timeout_s = self._timeout_s + path.stat().st_size / _SLOWEST_BYTES_PER_S
+        seconds: dict[int, float] = self.run(path, read_through, timeout_s=timeout_s)
+        return seconds
 
     def probe_many(
         self, paths: Iterable[Path], *, decode_frames: int = 0
@@ -249,7 +249,7 @@ class Prober:
         """Read files in the order given. Streams: only a window of them is in flight, whatever the number."""
         waiting: collections.deque[tuple[Path, Any, Any]] = collections.deque()
         for path in paths:
-            waiting.append((path, *self._schedule(path, decode_frames)))
+            waiting.append((path, *self._schedule(path, read, decode_frames)))
             if len(waiting) > self._workers * _WINDOW:
                 yield self._next(waiting, decode_frames)
         while waiting:
@@ -267,10 +267,9 @@ class Prober:
         except errors.MediaError as error:
             return path, error
 
-    def _schedule(self, path: Path, decode_frames: int) -> tuple[Any, Any]:
-        return self._submit(read, (str(path), decode_frames), self._timeout_s)
-
-    def _submit(self, work: Callable[..., Any], args: tuple[Any, ...], timeout_s: float) -> tuple[Any, Any]:
+    def _schedule(
+        self, path: Path, task: Callable[..., Any], *arguments: Any, timeout_s: float | None = None
+    ) -> tuple[Any, Any]:
         from pebble import ProcessPool
 
         import_libav()
@@ -284,7 +283,8 @@ class Prober:
                     context=multiprocessing.get_context("fork"),
                 )
             pool = self._pool
-            return pool, pool.schedule(work, args=args, timeout=timeout_s)
+            timeout_s = timeout_s or self._timeout_s
+            return pool, pool.schedule(task, args=(str(path), *arguments), timeout=timeout_s)
 
     def _settle(self, pool: Any, future: Any, path: Path, timeout_s: float | None = None) -> Any:
         """The verdict on one file, or None when its worker or the pool was lost for no fault of the file."""
@@ -292,7 +292,7 @@ class Prober:
 
         timeout_s = timeout_s or self._timeout_s
         try:
-            verdict = future.result(timeout=timeout_s * (_WINDOW + 1) + _POOL_GRACE_S)
+            return future.result(timeout=timeout_s * (_WINDOW + 1) + _POOL_GRACE_S)
         except errors.MediaError as error:
             return error
         except ProcessExpired as expired:
@@ -305,7 +305,6 @@ class Prober:
         except (BrokenProcessPool, CancelledError):
             self._drop(pool)
             return None
-        return verdict
 
     def _drop(self, pool: Any) -> None:
         with self._lock:
@@ -362,15 +361,22 @@ def _opened(path: Path) -> Iterator["InputContainer"]:
     import av
 
     try:
-        with av.open(
-            f"file:{path}",
-            mode="r",
-            metadata_errors="replace",
-            options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
-        ) as container:
+        with open_only_video(str(path)) as container:
             yield container
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         raise errors.UnreadableMedia(path, _reason(error)) from error
+
+
+def open_only_video(path_text: str) -> "InputContainer":
+    """One of the containers that hold video, through the file protocol alone."""
+    import av
+
+    return av.open(
+        f"file:{path_text}",
+        mode="r",
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
+    )
 
 
 def _regular_size(path: Path) -> int:

@@ -1,12 +1,16 @@
 """Probe a video anew, decode frames of it, and say on its row whether it is sound."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from jobqueue_bridge import params, videos
+from media_pipelines.media import files, phash, replace
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import broken, row, source_video, table
+from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
@@ -27,6 +31,7 @@ def validate_video(
         video = source_video(queue, wanted.video_id)
         path = library.path(video.path)
         attempt.log(f"Input: {video.path}")
+        before = replace.found(path)
         try:
             with ffmpeg.prober() as prober:
                 probe = prober.probe(path, decode_frames=_FRAMES)
@@ -36,12 +41,43 @@ def validate_video(
                     videos.update(connection, video.id, **broken(error))
             raise
         fresh = {name: value for name, value in row(video.path, path, probe).items() if name not in _KEPT}
+        fresh |= _hashes(attempt, wanted, path, ffmpeg)
+        if fresh["fingerprint"] != video.fingerprint:
+            fresh.setdefault("sha256", None)
+        if before is not None:
+            replace.require_unchanged(path, before)
         attempt.log(f"{probe.frames_decoded} frames decoded: the video is sound")
         attempt.complete(
-            {"valid": True, "framesDecoded": probe.frames_decoded},
+            {"valid": True, "framesDecoded": probe.frames_decoded, "sha256": fresh.get("sha256")},
             also=lambda connection: videos.update(connection, video.id, **fresh),
         )
     return dg.Output(None, metadata=_shown(video.path, probe))
+
+
+def _hashes(attempt: Attempt, wanted: params.Validate, path: Path, ffmpeg: Ffmpeg) -> dict[str, str | None]:
+    """Of the pictures, and of the whole content where it is asked for."""
+    try:
+        with ffmpeg.prober() as prober:
+            hashes: dict[str, str | None] = {"phash": phash.of(prober, path) or None}
+    except MediaError as error:
+        attempt.log(f"No picture hash: {error}")
+        hashes = {"phash": None}
+    if wanted.checksum:
+        hashes["sha256"] = _checksum(attempt, path)
+        attempt.log(f"SHA-256: {hashes['sha256']}")
+    return hashes
+
+
+def _checksum(attempt: Attempt, path: Path) -> str:
+    size_bytes, read_bytes = max(1, path.stat().st_size), 0
+
+    def count(more_bytes: int) -> None:
+        nonlocal read_bytes
+        attempt.check()
+        read_bytes += more_bytes
+        attempt.progress(min(99.0, 100 * read_bytes / size_bytes), size_bytes=read_bytes)
+
+    return files.sha256(path, count)
 
 
 # What validation leaves alone: a person may have changed it.

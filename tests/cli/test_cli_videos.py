@@ -193,3 +193,30 @@ def test_a_scan_that_runs_already_is_joined(cli: Cli, add_job: Add) -> None:
     assert ended.code == 0
     assert json.loads(ended.out)["id"] == str(live)
     assert str(live) in ended.err
+
+
+# Duplicates and missing ones
+
+
+def test_duplicates_are_shown_with_what_they_waste(cli: Cli, add_video: Add) -> None:
+    add_video("inbox/a.mp4", sha256="s", fingerprint="f", size_bytes=1_000_000, width=640, height=360)
+    add_video("inbox/lo\x1b[2Jnger.mp4", sha256="s", fingerprint="f", size_bytes=1_000_000, width=640, height=360)
+    add_video("inbox/other.mp4", fingerprint="g", size_bytes=1_000_000)
+    add_video("inbox/gone.mp4", sha256="s", fingerprint="f", size_bytes=1_000_000, missing_since="2026-01-01")
+
+    ended = cli("videos", "duplicates")
+    assert ended.code == 0
+    assert "same content, 1.0 MB to spare" in ended.out
+    assert "inbox/lo\\x1b[2Jnger.mp4" in ended.out
+    assert "1 groups among 3 videos" in ended.out
+    (group,) = cli("videos", "duplicates", "--json").json
+    assert (group["kind"], group["proof"], group["best"]) == ("identical", "sha256", "inbox/a.mp4")
+    assert [video["path"] for video in group["videos"]] == ["inbox/a.mp4", "inbox/lo\x1b[2Jnger.mp4"]
+    assert group["videos"][0]["sizeBytes"] == 1_000_000
+
+
+def test_missing_videos_are_listed_only_when_asked_for(cli: Cli, add_video: Add) -> None:
+    add_video("inbox/there.mp4")
+    add_video("inbox/gone.mp4", missing_since="2026-01-01")
+    assert [video["path"] for video in cli("videos", "list", "--json").json] == ["inbox/there.mp4"]
+    assert [video["path"] for video in cli("videos", "list", "--missing", "--json").json] == ["inbox/gone.mp4"]

@@ -56,7 +56,9 @@ def test_every_stream_is_listed_with_its_language(prober: Prober, clips: Clips) 
 @pytest.mark.parametrize(
     ("width", "height", "name"),
     [
-        (3840, 2160, "2160p"),
+        (3840, 2160, "4K"),
+        (2160, 3840, "4K"),
+        (7680, 4320, "8K"),
         (1920, 1080, "1080p"),
         (1080, 1920, "1080p"),
         (1920, 804, "1080p"),
@@ -304,7 +306,7 @@ def test_a_file_that_hangs_the_reader_costs_its_time_only(clips: Clips) -> None:
 
 def test_a_file_that_crashes_the_reader_is_one_verdict(clips: Clips, tmp_path: Path) -> None:
     with Prober() as prober:
-        pool, future = prober._schedule(clips.plain, 0)
+        pool, future = prober._schedule(clips.plain, read, 0)
         assert isinstance(prober._settle(pool, future, clips.plain), Probe)
         crashing = pool.schedule(os.abort, timeout=5)
         assert isinstance(prober._settle(pool, crashing, clips.plain), errors.ProbeCrashed)

@@ -16,7 +16,7 @@ VIDEO = "660e8400-e29b-41d4-a716-446655440001"
 LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
     JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "skip_existing": True}),
     JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "skip_existing": True}),
-    JobType.VALIDATE: ({"videoId": VIDEO}, {}),
+    JobType.VALIDATE: ({"videoId": VIDEO}, {"checksum": False}),
     JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640, "storyboard": False}),
     JobType.REENCODE_STREAMING: (
         {"videoId": VIDEO},
