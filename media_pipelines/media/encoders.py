@@ -35,6 +35,10 @@ _HARDWARE_WORDS = re.compile(
 )
 _CRASHES = {-4, -6, -7, -8, -11}  # ILL, ABRT, BUS, FPE, SEGV: a driver inside ffmpeg can die so
 
+# Without it ffmpeg counts time in frames of the mean rate, and gives a last frame the length of the one before it.
+# Since ffmpeg 6.1.
+EXACT_TIMES = ("-enc_time_base:v:0", "demux")
+
 # Each a chain of filters that makes SDR of HDR, the best first. The last needs nothing but swscale.
 _TONE_MAPPERS: Sequence[tuple[str, ...]] = (
     (
@@ -62,11 +66,13 @@ class Encoder:
 @dataclass(frozen=True)
 class Way:
     """One way to carry out a plan: who decodes, who encodes, and why it is this one's turn. `tone_map` is the chain
-    of filters that makes SDR of HDR here; empty: none is wanted, or none works."""
+    of filters that makes SDR of HDR here; empty: none is wanted, or none works. `exact_times`: this ffmpeg can keep
+    the source's clock instead of rounding every frame to the mean rate."""
 
     encoder: Encoder
     hardware_decode: bool = False
     tone_map: tuple[str, ...] = ()
+    exact_times: bool = True
 
     @property
     def reason(self) -> str:
@@ -101,12 +107,15 @@ def ways(
             break
         reasons.append(f"{encoder}: {failure}")
     software = ENCODERS[video.codec]["software"]
-    failure = _trial(ffmpeg, software, video, timeout_s)
+    failure = _trial(ffmpeg, software, video, timeout_s, EXACT_TIMES)
+    exact = failure is None
+    if not exact:
+        failure = _trial(ffmpeg, software, video, timeout_s)
     if failure is None:
         found.append(Way(Encoder(software, hardware=False, reason="; ".join(reasons)), tone_map=tone_map))
     if not found:
         raise errors.NoEncoder(video.codec, (*reasons, f"{software}: {failure}"))
-    return tuple(found)
+    return tuple(replace(way, exact_times=exact) for way in found)
 
 
 def _hardware_candidates(video: VideoPlan) -> list[str]:
@@ -181,7 +190,7 @@ def _unsuited(encoder: str, width: int, height: int) -> str | None:
     return None if fits else f"cannot encode {width}×{height}"
 
 
-def _trial(ffmpeg: Path, encoder: str, video: VideoPlan, timeout_s: float) -> str | None:
+def _trial(ffmpeg: Path, encoder: str, video: VideoPlan, timeout_s: float, more: Sequence[str] = ()) -> str | None:
     """None where a small encode succeeds, else why not. Hardware gets a second of 512×512; software needs no more
     than a few frames to show that it is there and takes its flags."""
     family = family_of(encoder)
@@ -199,6 +208,7 @@ def _trial(ffmpeg: Path, encoder: str, video: VideoPlan, timeout_s: float) -> st
         "-f", "lavfi", "-i", f"color={picture}",
         *(["-vf", ",".join(filters)] if filters else []),
         *flags(encoder, tried),
+        *more,
         "-f", "null", "-",
     ]  # fmt: skip
     return _run_trial(command, timeout_s)

@@ -1,13 +1,12 @@
 """Whether a result is what was asked for. `problems` decides, purely; the rest reads the file it decides about."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from media_pipelines.media import errors
 from media_pipelines.media.ffmpeg import Progress
 from media_pipelines.media.plan import EncodePlan
-from media_pipelines.media.probe import Probe, Prober, Stream
+from media_pipelines.media.probe import Probe, Prober
 
 _DECODED_FRAMES = 5
 _PROJECTED_AFTER_S, _PROJECTED_FROM_PERCENT, _PROJECTED_MARGIN = 20.0, 5.0, 1.5
@@ -23,53 +22,67 @@ def problems(
     expect_duration_s: float | None,
     expect_picture_s: float | None = None,
     expect_audio_streams: int,
-    expect_subtitles: int = 0,
-    expect_attachments: int = 0,
-    expect_chapters: bool = False,
-    expect_codec: str | None = None,
-    expect_size: tuple[int, int] | None = None,
 ) -> tuple[str, ...]:
-    """What is wrong with `output`, in words; empty when nothing is. A duration of None is not compared.
+    """What is wrong with a joined file, in words; empty when nothing is. A duration of None is not compared.
     `expect_picture_s` is for the video stream alone: a picture that ends early under sound that goes on is wrong."""
-    picture_s = output.end_s(output.video) or output.duration_s
     found = [
         _duration_problem("it lasts", output.duration_s, expect_duration_s),
-        _duration_problem("its picture lasts", picture_s, expect_picture_s),
+        _duration_problem("its picture lasts", _picture_end_s(output), expect_picture_s),
         _count_problem("audio tracks", len(output.of_kind("audio")), expect_audio_streams),
-        _count_problem("subtitle tracks", len(output.of_kind("subtitle")), expect_subtitles),
-        _count_problem("attachments", len(output.of_kind("attachment")), expect_attachments),
-        "its chapters are lost" if expect_chapters and not output.chapters else None,
-        _codec_problem(output, expect_codec),
-        _size_problem(output, expect_size),
     ]
     return tuple(problem for problem in found if problem is not None)
 
 
 def verify_encode(prober: Prober, source: Probe, plan: EncodePlan, output_path: Path) -> Probe:
     """Read a new file back: it opens, frames decode up to its end, it lasts as long as its source, it has the planned
-    codec and size, and every stream that the plan keeps is there. Raises OutputRejected."""
+    codec and size, and every stream that the plan keeps is there.
+
+    Raises OutputRejected; or UnreadableMedia for the source, where its own damage is why the output is short.
+    """
     output = _read_back(prober, output_path)
-    found = _encode_problems(source, plan, output)
+    found = _length_problems(source, plan, output)
     if found and source.container in _JUMPING:
-        found = _encode_problems(_measured(prober, source), plan, output)
+        found = _length_problems(_measured(prober, source), plan, output)
+    if found:
+        # Is it the source that is broken? Then its own error says what a person needs to know.
+        prober.probe(source.path, decode_frames=_DECODED_FRAMES)
+    found += _content_problems(source, plan, output)
     if found:
         raise errors.OutputRejected(output_path, found)
     return output
 
 
-def _encode_problems(source: Probe, plan: EncodePlan, output: Probe) -> tuple[str, ...]:
+def _length_problems(source: Probe, plan: EncodePlan, output: Probe) -> tuple[str, ...]:
+    """Picture and each sound end when theirs do. Subtitles are not asked: one that is shown for long may outlast all.
+    Where the source is silent about one stream, the duration of the whole counts."""
+    sounds = [source.streams[track.stream.index] for track in plan.audio]
+    wanted = [source.end_s(stream) for stream in (source.video, *sounds)]
+    made = [_picture_end_s(output), *(output.end_s(stream) for stream in output.of_kind("audio"))]
+    known = [end for end in made if end]
+    expected = max((end for end in wanted if end), default=None) if all(wanted) else source.duration_s
+    found = [
+        _duration_problem("it lasts", max(known, default=output.duration_s), expected),
+        _duration_problem("its picture lasts", made[0], wanted[0]),
+        *(
+            _shorter_problem(f"its audio track {n} lasts", end, wanted_s)
+            for n, (end, wanted_s) in enumerate(zip(made[1:], wanted[1:], strict=False), 1)
+        ),
+    ]
+    return tuple(problem for problem in found if problem is not None)
+
+
+def _content_problems(source: Probe, plan: EncodePlan, output: Probe) -> tuple[str, ...]:
     video = plan.video
-    return problems(
-        output,
-        expect_duration_s=_expected_duration_s(source, _kept(source, plan)),
-        expect_picture_s=source.end_s(source.video),
-        expect_audio_streams=len(plan.audio),
-        expect_subtitles=len(plan.subtitles),
-        expect_attachments=sum(stream.kind == "attachment" for stream in plan.attachments),
-        expect_chapters=bool(source.chapters),
-        expect_codec=video.codec if video else source.video_codec,
-        expect_size=(video.width, video.height) if video else (source.width, source.height),
-    )
+    fonts = sum(stream.kind == "attachment" for stream in plan.attachments)
+    found = [
+        _count_problem("audio tracks", len(output.of_kind("audio")), len(plan.audio)),
+        _count_problem("subtitle tracks", len(output.of_kind("subtitle")), len(plan.subtitles)),
+        _count_problem("attachments", len(output.of_kind("attachment")), fonts),
+        "its chapters are lost" if source.chapters and not output.chapters else None,
+        _codec_problem(output, video.codec if video else source.video_codec),
+        _size_problem(output, (video.width, video.height) if video else (source.width, source.height)),
+    ]
+    return tuple(problem for problem in found if problem is not None)
 
 
 def _measured(prober: Prober, source: Probe) -> Probe:
@@ -144,16 +157,8 @@ def _read_back(prober: Prober, path: Path) -> Probe:
         raise errors.OutputRejected(path, (str(error),)) from error
 
 
-def _kept(source: Probe, plan: EncodePlan) -> tuple[Stream, ...]:
-    kept = {source.video_index, *(track.stream.index for track in (*plan.audio, *plan.subtitles))}
-    return tuple(stream for stream in source.streams if stream.index in kept)
-
-
-def _expected_duration_s(source: Probe, kept: Sequence[Stream]) -> float | None:
-    """How long the kept streams last: a dropped picture subtitle may run longer than sound and picture."""
-    ends = [source.end_s(stream) for stream in kept]
-    known = [end for end in ends if end]
-    return max(known) if len(known) == len(kept) else source.duration_s
+def _picture_end_s(output: Probe) -> float | None:
+    return output.end_s(output.video) or output.duration_s
 
 
 def tolerance_s(duration_s: float) -> float:
@@ -169,17 +174,23 @@ def _duration_problem(what: str, actual_s: float | None, expect_s: float | None)
     return f"{what} {actual_s:.2f} s instead of {expect_s:.2f} s"
 
 
+def _shorter_problem(what: str, actual_s: float | None, expect_s: float | None) -> str | None:
+    if not actual_s or not expect_s or actual_s >= expect_s - tolerance_s(expect_s):
+        return None
+    return f"{what} {actual_s:.2f} s instead of {expect_s:.2f} s"
+
+
 def _count_problem(what: str, actual: int, expected: int) -> str | None:
     return None if actual == expected else f"it has {actual} {what} instead of {expected}"
 
 
-def _codec_problem(output: Probe, expected: str | None) -> str | None:
-    if expected is None or output.video_codec == expected:
+def _codec_problem(output: Probe, expected: str) -> str | None:
+    if output.video_codec == expected:
         return None
     return f"its video is {output.video_codec} instead of {expected}"
 
 
-def _size_problem(output: Probe, expected: tuple[int, int] | None) -> str | None:
-    if expected is None or expected == (output.width, output.height):
+def _size_problem(output: Probe, expected: tuple[int, int]) -> str | None:
+    if expected == (output.width, output.height):
         return None
     return f"it shows {output.width}×{output.height} instead of {expected[0]}×{expected[1]}"

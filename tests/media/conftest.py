@@ -194,6 +194,29 @@ class Clips:
         return self.make("five.mkv", *_picture(), *sounds, *maps, *tags, *_X264, "-c:a", "aac")
 
     @property
+    def late_subtitle(self) -> Path:
+        """Picture and sound of a second; a subtitle from 5 to 6."""
+        subtitle = self._folder / "late.srt"
+        subtitle.write_text("1\n00:00:05,000 --> 00:00:06,000\nAnd then?\n")
+        return self.make(
+            "late subtitle.mkv", "-i", str(self.plain), "-i", str(subtitle), "-map", "0", "-map", "1", "-c", "copy"
+        )
+
+    @property
+    def slides(self) -> Path:
+        """Two pictures, the second after two seconds, for 40 ms."""
+        times = ("-vf", "settb=1/1000,setpts=N*2000", "-fps_mode", "vfr")
+        return self.make("slides.mp4", *_picture(s=0.08), *times, *_X264)
+
+    @property
+    def cut_matroska(self) -> Path:
+        """A file whose second half is missing."""
+        whole = self.make("whole.mkv", *_picture("640x360", "25", 8), *_X264).read_bytes()
+        path = self._folder / "cut.mkv"
+        path.write_bytes(whole[: len(whole) // 2])
+        return path
+
+    @property
     def laden(self) -> Path:
         """Text and picture subtitles, two chapters, a font and a cover, in Matroska."""
         texts = {

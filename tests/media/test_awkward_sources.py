@@ -1,6 +1,7 @@
 """Sources on which encoders go wrong: each becomes a verified rendition, or a verified file of another codec that
 keeps what it can."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,29 @@ def test_a_source_without_a_picture_says_so(prober: Prober, clips: Clips) -> Non
 def test_avi_without_frame_times_encodes(encodes: Encodes, prober: Prober, clips: Clips) -> None:
     source = prober.probe(clips.any("timeless.avi", 1, "-c:v", "mpeg4", "-c:a", "mp3"))
     assert encodes.rendition(source).fps == pytest.approx(25, rel=0.05)
+
+
+def test_a_subtitle_that_outlasts_the_film_is_no_reason_to_reject(
+    encodes: Encodes, prober: Prober, clips: Clips
+) -> None:
+    source = prober.probe(clips.late_subtitle)
+    for made in (encodes.rendition(source), encodes.other(source, "hevc")):
+        assert made.of_kind("subtitle")
+
+
+def test_a_dropped_subtitle_that_runs_longer_is_no_reason_either(
+    encodes: Encodes, prober: Prober, clips: Clips
+) -> None:
+    source = prober.probe(clips.late_subtitle)
+    plan = streaming.rendition(source, quality=Crf(23), preset="ultrafast", max_bitrate_kbps=None)
+    encodes.planned(source, dataclasses.replace(plan, subtitles=()))
+
+
+def test_the_last_of_a_few_slides_is_shown_as_long_as_before(encodes: Encodes, prober: Prober, clips: Clips) -> None:
+    source = prober.probe(clips.slides)
+    assert encodes.rendition(source).duration_s == pytest.approx(2.04, abs=0.02)
+
+
+def test_a_truncated_source_is_named_instead_of_its_output(encodes: Encodes, prober: Prober, clips: Clips) -> None:
+    with pytest.raises(errors.UnreadableMedia, match=r"cut\.mkv cannot be read as a video: "):
+        encodes.rendition(prober.probe(clips.cut_matroska))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from media_pipelines.media.commands.arguments import given, mapped, named
 from media_pipelines.media.encoder_flags import flags, upload
-from media_pipelines.media.encoders import Way, device, hardware_decoding
+from media_pipelines.media.encoders import EXACT_TIMES, Way, device, hardware_decoding
 from media_pipelines.media.plan import EncodePlan, TrackPlan, VideoPlan
 from media_pipelines.media.probe import Probe, Stream
 
@@ -71,7 +71,7 @@ def picture(source: Probe, video: VideoPlan, way: Way) -> list[str]:
     return [
         *(["-filter:v:0", ",".join(chain)] if chain else []),
         *flags(way.encoder.name, video, source.hdr10 if video.hdr == "keep" else None),
-        *_sane_rate(source),
+        *(_sane_rate(source) or (EXACT_TIMES if way.exact_times else ())),
     ]
 
 
