@@ -12,8 +12,7 @@ TEXT_SUBTITLES = frozenset(
 _MATROSKA_SUBTITLES = frozenset(
     {"subrip", "srt", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"}
 )
-# Cover art that MP4 holds. In Matroska ffmpeg would make a second video track of it.
-_COVERS = frozenset({"mjpeg", "png", "bmp"})
+_COVERS = frozenset({"mjpeg", "png"})
 MAX_CHANNELS = 6
 STEREO_KBPS = 128
 
@@ -107,7 +106,7 @@ def _reason_to_drop(stream: Stream, source: Probe, container: Container, *, cove
         case "subtitle":
             return None
         case "video" if stream.is_cover:
-            return None if covers and container == "mp4" and stream.codec in _COVERS else "cover art"
+            return None if covers and container != "webm" and stream.codec in _COVERS else "cover art"
         case "video":
             return "one video stream is kept"
         case "attachment":

@@ -78,6 +78,7 @@ def _content_problems(source: Probe, plan: EncodePlan, output: Probe) -> tuple[s
         _count_problem("audio tracks", len(output.of_kind("audio")), len(plan.audio)),
         _count_problem("subtitle tracks", len(output.of_kind("subtitle")), len(plan.subtitles)),
         _count_problem("attachments", len(output.of_kind("attachment")), fonts),
+        _count_problem("covers", *(sum(s.is_cover for s in streams) for streams in (output.streams, plan.attachments))),
         "its chapters are lost" if source.chapters and not output.chapters else None,
         _codec_problem(output, video.codec if video else source.video_codec),
         _size_problem(output, (video.width, video.height) if video else (source.width, source.height)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from media_pipelines.media import errors, quality, verify
-from media_pipelines.media.commands.rendition import decode_all, encode
+from media_pipelines.media.commands.rendition import cover, decode_all, encode, loose_covers
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.plan import EncodePlan, Target
@@ -122,10 +122,13 @@ def _carried_out(work: _Work, way: Way) -> Encoded:
         found = _searched(work, way, start)
         plan = replace(plan, video=replace(video, quality=found.crf))
         attempt.record_encoder(f"{way}: {way.reason}; {found}")
-    command = encode(ffmpeg.program, work.source, work.output.partial, plan, way)
+    covers = _covers(work)
+    command = encode(ffmpeg.program, work.source, work.output.partial, plan, way, covers)
     attempt.log("FFmpeg command: " + shlex.join(command))
     reporter = Reporter(attempt, work.share_percent - start, start)
     _watched(attempt, ffmpeg, command, work.source.duration_s, _guarded(work, reporter.ffmpeg))
+    for path in covers:
+        path.unlink()
     _require_size(work)
     return Encoded(way, plan, found)
 
@@ -182,7 +185,7 @@ def _searched(work: _Work, way: Way, share_percent: float) -> Found:
         work.source,
         video,
         way,
-        workfile=_workfile(work),
+        workfile=_workfile(work, "sample", ".mkv"),
         execute=_executor(attempt, work.ffmpeg),
         on_try=note,
     )
@@ -190,10 +193,20 @@ def _searched(work: _Work, way: Way, share_percent: float) -> Found:
     return found
 
 
-def _workfile(work: _Work) -> Path:
+def _covers(work: _Work) -> list[Path]:
+    """The covers that have to be files to be attached, as files."""
+    paths = []
+    for n, stream in enumerate(loose_covers(work.plan)):
+        paths.append(_workfile(work, f"cover{n}", ".image"))
+        command = cover(work.ffmpeg.program, work.source, stream, paths[-1])
+        _watched(work.attempt, work.ffmpeg, command, None)
+    return paths
+
+
+def _workfile(work: _Work, purpose: str, suffix: str) -> Path:
     """Beside the output and named as this attempt's, so that whoever removes its partials removes this, too."""
     job = work.attempt.job
-    path = work.output.partial.with_name(f".sample.{owner(job.id, job.attempt)}.partial.mkv")
+    path = work.output.partial.with_name(f".{purpose}.{owner(job.id, job.attempt)}.partial{suffix}")
     work.attempt.writes(path)
     return path
 

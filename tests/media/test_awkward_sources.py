@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from media_pipelines.media import encoders, errors, streaming, verify
-from media_pipelines.media.commands.rendition import encode
+from media_pipelines.media.commands.rendition import cover, encode, loose_covers
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.plan import Codec, Container, Crf, EncodePlan, TrackPlan, VideoPlan
 from media_pipelines.media.probe import Color, Probe, Prober
@@ -46,7 +46,10 @@ class Encodes:
     def planned(self, source: Probe, plan: EncodePlan) -> Probe:
         output = self._folder / f"out.{plan.container}"
         way = encoders.ways(self._ffmpeg, plan.video, prefer_hardware=False)[0]
-        run(encode(self._ffmpeg, source, output, plan, way), duration_s=source.duration_s)
+        covers = [self._folder / f"cover {stream.index}" for stream in loose_covers(plan)]
+        for stream, path in zip(loose_covers(plan), covers, strict=True):
+            run(cover(self._ffmpeg, source, stream, path), duration_s=None)
+        run(encode(self._ffmpeg, source, output, plan, way, covers), duration_s=source.duration_s)
         return verify.verify_encode(self._prober, source, plan, output)
 
 
@@ -188,8 +191,9 @@ def test_fonts_chapters_and_picture_subtitles_stay_in_matroska(encodes: Encodes,
     assert made.chapters == source.chapters == 2
 
 
-def test_cover_art_stays_in_mp4(encodes: Encodes, prober: Prober, clips: Clips) -> None:
-    made = encodes.other(prober.probe(clips.laden), "hevc", "mp4")
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_cover_art_stays_cover_art(encodes: Encodes, prober: Prober, clips: Clips, container: Container) -> None:
+    made = encodes.other(prober.probe(clips.laden), "hevc", container)
     assert [(stream.kind, stream.codec, stream.is_cover) for stream in made.streams if stream.kind == "video"] == [
         ("video", "hevc", False), ("video", "mjpeg", True),
     ]  # fmt: skip

@@ -8,9 +8,9 @@ import pytest
 from media_pipelines.media import errors, streaming, verify
 from media_pipelines.media.commands.pictures import thumbnail
 from media_pipelines.media.commands.pieces import concat_copy, concat_list
-from media_pipelines.media.commands.rendition import encode
+from media_pipelines.media.commands.rendition import decode_all, encode
 from media_pipelines.media.encoders import Encoder, Way
-from media_pipelines.media.ffmpeg import run
+from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.plan import Crf, EncodePlan
 from media_pipelines.media.probe import Probe, Prober, Stream
 from tests.media.conftest import Clips
@@ -199,3 +199,26 @@ def test_a_short_file_a_lost_track_and_a_text_are_rejected(
     (tmp_path / "text.mp4").write_text("no")
     with pytest.raises(errors.OutputRejected, match="cannot be read"):
         _verified(prober, source, tmp_path / "text.mp4")
+
+
+def test_an_encode_that_will_be_too_large_is_told_from_its_beginning() -> None:
+    early, later = Progress(size_bytes=900, percent=4.0), Progress(size_bytes=900, percent=10.0)
+    for harmless in ((early, 60), (later, 5), (Progress(size_bytes=140, percent=10.0), 60)):
+        verify.require_size(Path("a.mkv"), *harmless, 1000)
+    with pytest.raises(errors.ResultTooLarge, match="would have 9000 bytes, the limit is 1000"):
+        verify.require_size(Path("a.mkv"), later, 60, 1000)
+    with pytest.raises(errors.ResultTooLarge, match="has 1001 bytes"):
+        verify.require_size(Path("a.mkv"), Progress(size_bytes=1001), 0, 1000)
+
+
+def test_damage_in_the_middle_of_an_output_is_found_by_decoding_it_all(
+    ffmpeg: Path, clips: Clips, tmp_path: Path
+) -> None:
+    content = bytearray(clips.plain.read_bytes())
+    middle = content.index(b"mdat") + 4000
+    content[middle : middle + 400] = bytes(400)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(content)
+    run(decode_all(ffmpeg, clips.plain), duration_s=1)
+    with pytest.raises(errors.FfmpegFailed):
+        run(decode_all(ffmpeg, damaged), duration_s=1)

@@ -1,9 +1,14 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from jobqueue_bridge.params.fields import Preset
 from media_pipelines.media import encoders
+from media_pipelines.media.encoder_flags import ENCODERS, flags
 from media_pipelines.media.encoders import Encoder
+from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError, NoEncoder, OutputRejected
+from media_pipelines.media.plan import Bitrate, Codec, Crf, Target, VideoPlan
 
 NVENC = Encoder("h264_nvenc", hardware=True, reason="a test encode succeeded")
 
@@ -47,3 +52,110 @@ def test_why_not_is_told_in_a_few_words(tmp_path: Path, script: str, reason: str
 )
 def test_a_size_that_the_hardware_cannot_do_goes_to_software(width: int, height: int, name: str) -> None:
     assert encoders.suited(NVENC, width, height).name == name
+
+
+def hardware_failure(*stderr: str, exit_code: int = 1) -> FfmpegFailed:
+    return FfmpegFailed(["ffmpeg"], exit_code, stderr)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[h264_nvenc @ 0x5] [error] OpenEncodeSessionEx failed: out of memory (10): (no details)",
+        "[hevc_cuvid @ 0x5] [error] cuvidCreateDecoder failed: CUDA_ERROR_OUT_OF_MEMORY",
+        "[error] Device creation failed: -542398533.",
+        "[h264_vaapi @ 0x5] [error] Driver does not support QVBR RC mode",
+        "[hevc_qsv @ 0x5] [error] Error creating a MFX session: -9.",
+        "[fatal] Error while opening encoder - maybe incorrect parameters such as bit_rate, rate, width or height.",
+    ],
+)
+def test_the_words_of_a_device_blame_it(line: str) -> None:
+    assert encoders.blames_hardware(hardware_failure(line))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        hardware_failure("[in#0 @ 0x5] [error] Error opening input: Invalid data found when processing input"),
+        hardware_failure("[in#0 @ 0x5] [error] Error opening input file file:/media/barracuda.mkv"),
+        hardware_failure("[h264_nvenc @ 0x5] [error] x", "av_interleaved_write_frame(): No space left on device"),
+        hardware_failure(exit_code=-9),
+        OutputRejected(Path("a.mp4"), ("it lasts 1 s",)),
+    ],
+    ids=["file", "name", "disk", "killed", "verdict"],
+)
+def test_what_software_would_meet_too_does_not(error: MediaError) -> None:
+    assert not encoders.blames_hardware(error)
+
+
+def test_a_driver_that_crashes_or_hangs_is_blamed() -> None:
+    assert encoders.blames_hardware(hardware_failure(exit_code=-11))
+    assert encoders.blames_hardware(FfmpegStalled(["ffmpeg"], 300))
+
+
+QUALITY_FLAGS = [
+    ("libx264", "h264", {"-crf": "23"}, ()),
+    ("libx265", "hevc", {"-crf": "23"}, ("-cq",)),
+    ("libsvtav1", "av1", {"-crf": "23", "-preset": "6"}, ("-cq",)),
+    ("libvpx-vp9", "vp9", {"-crf": "23", "-b:v:0": "0", "-row-mt": "1"}, ("-preset",)),
+    ("hevc_nvenc", "hevc", {"-cq": "23", "-b:v:0": "0", "-preset": "p5"}, ("-crf",)),
+    ("av1_nvenc", "av1", {"-cq": "23"}, ("-crf",)),
+    ("h264_qsv", "h264", {"-global_quality": "23", "-pix_fmt:v:0": "nv12"}, ("-crf", "-cq")),
+    ("av1_qsv", "av1", {"-global_quality": "19"}, ("-crf",)),
+    ("hevc_vaapi", "hevc", {"-rc_mode": "CQP", "-qp": "23"}, ("-crf", "-pix_fmt:v:0")),
+    ("vp9_vaapi", "vp9", {"-rc_mode": "CQP", "-global_quality": "93"}, ("-crf", "-qp")),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "told", "never"), QUALITY_FLAGS, ids=[case[0] for case in QUALITY_FLAGS])
+def test_each_encoder_hears_of_quality_in_its_own_words(
+    name: str, codec: Codec, told: dict[str, str], never: tuple[str, ...]
+) -> None:
+    given = flags(name, VideoPlan(codec, Crf(23), "medium", 1920, 1080))
+    assert {flag: given[given.index(flag) + 1] for flag in told} == told
+    assert not set(never) & set(given)
+
+
+@pytest.mark.parametrize("codec", list(ENCODERS))
+def test_every_encoder_knows_every_preset_rate_and_depth(codec: Codec) -> None:
+    for name in ENCODERS[codec].values():
+        for preset in get_args(get_args(Preset)[0]):
+            for quality in (Crf(0), Crf(51), Bitrate(900)):
+                for ten_bit in (False, True):
+                    video = VideoPlan(codec, quality, preset, 640, 480, max_bitrate_kbps=1000, ten_bit=ten_bit)
+                    given = flags(name, video)
+                    assert given[:2] == ["-c:v:0", name]
+                    assert all(isinstance(argument, str) and argument for argument in given)
+
+
+def test_a_target_must_have_become_a_crf() -> None:
+    with pytest.raises(ValueError, match="must be searched for"):
+        flags("libx264", VideoPlan("h264", Target("vmaf", 95), "medium", 640, 480))
+
+
+def test_software_is_the_only_way_where_hardware_is_not_wanted(ffmpeg: Path) -> None:
+    for codec in ENCODERS:
+        (way,) = encoders.ways(ffmpeg, VideoPlan(codec, Crf(30), "medium", 640, 480), prefer_hardware=False)
+        assert str(way) == ENCODERS[codec]["software"]
+        assert way.reason == "hardware encoding is switched off"
+
+
+def test_a_picture_that_is_copied_needs_no_encoder(tmp_path: Path) -> None:
+    assert encoders.ways(tmp_path / "no ffmpeg", None) == (encoders.COPY,)
+
+
+def test_nothing_that_encodes_is_an_error_with_every_reason(tmp_path: Path) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text('#!/bin/sh\necho "[x @ 0x5] Unknown encoder" >&2\nexit 1\n')
+    program.chmod(0o755)
+    with pytest.raises(NoEncoder, match=r"Nothing here encodes av1: av1_nvenc: Unknown encoder; .*libsvtav1: Unknown"):
+        encoders.ways(program, VideoPlan("av1", Crf(30), "medium", 640, 480))
+
+
+def test_an_older_ffmpeg_is_not_asked_for_exact_times(ffmpeg: Path, tmp_path: Path) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *enc_time_base*) exit 1;; esac\nexec {ffmpeg} "$@"\n')
+    program.chmod(0o755)
+    video = VideoPlan("h264", Crf(30), "medium", 640, 480)
+    assert [way.exact_times for way in encoders.ways(program, video, prefer_hardware=False)] == [False]
+    assert [way.exact_times for way in encoders.ways(ffmpeg, video, prefer_hardware=False)] == [True]

@@ -14,6 +14,8 @@ from jobqueue_bridge import queue, videos
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.tables import job_attempts
 from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines.media.probe import Prober
+from tests.media.conftest import Clips
 from tests.pipelines.conftest import RunJob, make_clip
 
 # NVENC passes its test encode, whose output goes nowhere; what a real encode does is up to the test.
@@ -145,3 +147,27 @@ def test_an_output_that_looks_too_little_like_its_source_is_refused(
     assert "below 90" in failed.error
     assert "Quality: VMAF" in log_of(database, failed)
     assert not list((library / "playback").iterdir())
+
+
+def test_a_cover_in_matroska_survives_a_transcode(
+    ffmpeg: Path, library: Path, run_job: RunJob, database: sa.Engine, tmp_path: Path
+) -> None:
+    laden = Clips(ffmpeg, tmp_path).laden
+    source = library / "library/videos/laden.mkv"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(laden.read_bytes())
+    run_job("scan", {})
+    policy = {"target_video_codec": "hevc", "preset": "ultrafast", "on_larger": "keep-result"}
+    with database.begin() as connection:
+        video = videos.find(connection, "library/videos/laden.mkv")
+    assert video is not None
+    done = run_job("transcode", {"videoId": str(video.id), "policy": policy})
+    assert done.status == JobStatus.COMPLETED, done.error
+    with Prober() as prober:
+        made = prober.probe(source)
+    assert [(stream.kind, stream.codec) for stream in made.streams] == [
+        ("video", "hevc"), ("subtitle", "subrip"), ("subtitle", "hdmv_pgs_subtitle"), ("attachment", "unknown"),
+        ("video", "mjpeg"),
+    ]  # fmt: skip
+    assert made.streams[-1].is_cover
+    assert not [path for path in library.rglob("*") if "partial" in path.name]

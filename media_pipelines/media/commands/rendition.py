@@ -11,6 +11,8 @@ from media_pipelines.media.plan import EncodePlan, TrackPlan, VideoPlan
 from media_pipelines.media.probe import Probe, Stream
 
 MAX_FPS = 120
+# Codecs of cover art, as attachments: their MIME type and extension.
+COVERS = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png")}
 # By the names of codecs, where ffmpeg's encoder is called differently.
 _AUDIO_ENCODERS = {"opus": "libopus", "mp3": "libmp3lame", "vorbis": "libvorbis"}
 _SUBTITLE_ENCODERS = {"subrip": "srt"}
@@ -24,10 +26,14 @@ _CONTAINERS = {
 }
 
 
-def encode(ffmpeg: Path, source: Probe, output: Path, plan: EncodePlan, way: Way) -> list[str]:
+def encode(
+    ffmpeg: Path, source: Probe, output: Path, plan: EncodePlan, way: Way, covers: Sequence[Path] = ()
+) -> list[str]:
     """What carries out a plan. Rotation is applied where the picture is encoded, the pixel aspect and the frame times
-    are kept, chapters and metadata come along."""
-    video = plan.video
+    are kept, chapters and metadata come along. `covers` are the files that hold `loose_covers(plan)`, in their order.
+    """
+    video, loose = plan.video, loose_covers(plan)
+    attached = [stream for stream in plan.attachments if stream not in loose]
     return [
         str(ffmpeg),
         "-y",
@@ -37,17 +43,38 @@ def encode(ffmpeg: Path, source: Probe, output: Path, plan: EncodePlan, way: Way
         *given(source.path),
         "-map", f"0:{source.video_index}",
         *mapped([track.stream for track in (*plan.audio, *plan.subtitles)]),
-        *mapped(plan.attachments),
+        *mapped(attached),
         "-map_metadata", "0",
         "-map_chapters", "0",
         *(picture(source, video, way) if video else ["-c:v:0", "copy"]),
         *_tagged(source, plan),
         *_audio(plan.audio),
         *_subtitles(plan.subtitles),
-        *_attached(plan.attachments),
+        *_attached(attached),
+        *_attached_files(loose, covers, after=len(attached)),
         # A subtitle every few minutes must not make the muxer give up.
         "-max_muxing_queue_size", "4096",
         *_CONTAINERS[plan.container],
+        named(output),
+    ]  # fmt: skip
+
+
+def loose_covers(plan: EncodePlan) -> tuple[Stream, ...]:
+    """Cover art that must be a file of its own before it can be attached: mapped into Matroska as the stream that
+    ffmpeg reads it as, it would become a second video track."""
+    return tuple(stream for stream in plan.attachments if stream.is_cover) if plan.container == "matroska" else ()
+
+
+def cover(ffmpeg: Path, source: Probe, stream: Stream, output: Path) -> list[str]:
+    """The picture file that a stream of cover art is, as it is."""
+    return [
+        str(ffmpeg),
+        "-y",
+        *given(source.path),
+        "-map", f"0:{stream.index}",
+        "-c", "copy",
+        "-frames:v", "1",
+        "-f", "rawvideo",
         named(output),
     ]  # fmt: skip
 
@@ -165,6 +192,17 @@ def _subtitles(tracks: Sequence[TrackPlan]) -> list[str]:
     arguments = []
     for n, track in enumerate(tracks):
         arguments += [f"-c:s:{n}", _SUBTITLE_ENCODERS.get(track.codec, track.codec) if track.codec else "copy"]
+    return arguments
+
+
+def _attached_files(streams: Sequence[Stream], files: Sequence[Path], *, after: int) -> list[str]:
+    """Named as Matroska wants a cover to be named, so that players find it."""
+    arguments = []
+    for n, (stream, file) in enumerate(zip(streams, files, strict=True)):
+        kind, suffix = COVERS[stream.codec]
+        name = f"cover{n or ''}.{suffix}"
+        tags = [f"-metadata:s:t:{after + n}", f"mimetype={kind}", f"-metadata:s:t:{after + n}", f"filename={name}"]
+        arguments += ["-attach", named(file), *tags]
     return arguments
 
 
