@@ -425,7 +425,7 @@ def test_an_encode_that_is_going_to_be_too_large_is_stopped(
     cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("media_pipelines.ops.transcode._PROJECTED_AFTER_S", 0.0)
+    monkeypatch.setattr("media_pipelines.media.verify._PROJECTED_AFTER_S", 0.0)
     path = clip("film.mp4", "-c:v", "libx264", "-crf", "51", "-preset", "ultrafast", tones=0, seconds=20)
     assert cli("transcode", "--policy", policy(HUGE), path).code == 0
     result = only(work())
