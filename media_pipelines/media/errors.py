@@ -5,6 +5,7 @@
 being pickled from a worker process.
 """
 
+import re
 import shlex
 import signal
 from collections.abc import Sequence
@@ -20,12 +21,15 @@ _CAPACITY = (
     "CUDA_ERROR_OUT_OF_MEMORY",
     "No capable devices found",
 )
+_COMPLAINT = re.compile(r"\[(error|fatal|panic)\]")
+_SAYS_NOTHING = ("Conversion failed", "Error opening input files", "Error opening output files", "Task finished with")
 _DISK_FULL = ("No space left on device", "Disk quota exceeded")
 _PERMANENT = (
     "Invalid data found when processing input",
     "moov atom not found",
     "No such file or directory",
     "Permission denied",
+    "Read-only file system",
     "Is a directory",
     "matches no streams",
     "does not contain any stream",
@@ -166,7 +170,8 @@ class FfmpegFailed(MediaError):
             return f"ffmpeg was killed by {_signal_name(-self.exit_code)}"
         if self.kind == "capacity":
             return f"ffmpeg found no free encoder session or memory (exit code {self.exit_code})"
-        return f"ffmpeg failed with exit code {self.exit_code}"
+        cause = _cause(self.stderr_tail)
+        return f"ffmpeg failed with exit code {self.exit_code}" + (f": {cause}" if cause else "")
 
 
 class FfmpegStalled(MediaError):
@@ -303,6 +308,18 @@ class DiskFull(MediaError):
         return f"{_shown(self.path)} needs {needed:.1f} MB of disk, {free:.1f} MB are free"
 
 
+class NotWritable(MediaError):
+    """A folder in which nothing can be written, whoever tries and whenever."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Nothing can be written to {_shown(self.path)}: {self.reason}"
+
+
 class PathOutsideLibrary(MediaError):
     def __init__(self, path: str, root: Path) -> None:
         super().__init__(path, root)
@@ -324,6 +341,12 @@ class NoUsableFrame(MediaError):
 
 def _mentions(lines: Sequence[str], words: Sequence[str]) -> bool:
     return any(word in line for line in lines for word in words)
+
+
+def _cause(lines: Sequence[str]) -> str:
+    """The first complaint that says more than that something went wrong, without ffmpeg's "[mov @ 0x…] [error] "."""
+    bare = [re.sub(r"^(\[[^]]*\] ?)+", "", line).strip() for line in lines if _COMPLAINT.search(line)]
+    return next((line for line in bare if line and not line.startswith(_SAYS_NOTHING)), "")[:200]
 
 
 def _signal_name(number: int) -> str:

@@ -25,6 +25,7 @@ _PIECE_BYTES = 4 * 1024 * 1024
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.EACCES}
+_NEVER_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 OnSkip = Callable[[Path, str], None]
 
@@ -326,6 +327,21 @@ def modified_at(status: os.stat_result) -> datetime:
         return datetime.fromtimestamp(status.st_mtime, UTC)
     except (OverflowError, ValueError, OSError):
         return datetime(9999 if status.st_mtime > 0 else 1, 6, 1, tzinfo=UTC)
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder if it is not there. Raises NotWritable where it cannot be made or nothing can be put into it,
+    OSError where trying again may help."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in _NEVER_WRITABLE:
+            raise
+        raise errors.NotWritable(folder, error.strerror or "it cannot be made") from error
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise errors.NotWritable(folder, os.strerror(errno.EROFS))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.NotWritable(folder, os.strerror(errno.EACCES))
 
 
 def require_free_space(path: Path, needed_bytes: int) -> None:

@@ -36,7 +36,7 @@ StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
 # Demuxers that hold video, or audio alone (so that an audio file gets the better message). No hls, concat or dash:
 # those open other files. No image formats: a renamed JPEG would pass as a video of one frame.
-_CONTAINERS = (
+CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,rm,wtv,dv,nut,ivf,gif,"
     "h264,hevc,m4v,obu,av1,mp3,wav,aac,flac"
 )
@@ -375,7 +375,7 @@ def open_only_video(path_text: str) -> "InputContainer":
         f"file:{path_text}",
         mode="r",
         metadata_errors="replace",
-        options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
+        options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS},
     )
 
 

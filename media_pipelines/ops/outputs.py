@@ -71,7 +71,7 @@ def removing_partials(output: Output, attempt: Attempt) -> Iterator[None]:
     """Makes the folder; removes what earlier attempts left, and this one's partial unless the block ends well and the
     attempt goes on to complete."""
     folder, job = output.target.parent, attempt.job
-    folder.mkdir(parents=True, exist_ok=True)
+    files.require_folder(folder)
     remove_left_behind(folder, job)
     attempt.writes(output.partial)
     try:

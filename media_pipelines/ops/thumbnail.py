@@ -42,7 +42,7 @@ def take_thumbnail(
         wanted = typed(attempt, params.ThumbnailGenerate)
         video = source_video(queue, wanted.video_id)
         folder = library.path("thumbnails")
-        folder.mkdir(parents=True, exist_ok=True)
+        files.require_folder(folder)
         remove_left_behind(folder, attempt.job)
         try:
             with ffmpeg.prober() as prober:

@@ -1,5 +1,6 @@
 """One attempt at a job, from its claim to its end: the lease, the beat, progress, log, and the reason to stop."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -129,8 +130,13 @@ class Attempt:
         self._remove_partials()
 
     def _remove_partials(self) -> None:
+        """As far as that can be done: on a disk that has become read-only it cannot, and the row must still be told."""
         for partial in self._partials:
-            partial.unlink(missing_ok=True)
+            try:
+                partial.unlink(missing_ok=True)
+            except OSError as error:
+                if os.path.lexists(partial):
+                    self.log(f"{partial.name} could not be removed: {error.strerror}")
 
     def _end(self, finish: Callable[[sa.Connection], Any]) -> None:
         self._ended.set()

@@ -1,5 +1,6 @@
 """The doorway between a run and its row: every op of a pipeline works inside `job.step()`."""
 
+import errno
 import signal
 import socket
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from media_pipelines.resources.attempt import Attempt, claim
 
 # An ffmpeg that somebody killed says nothing against the file: try again at once.
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+# Nobody gets another answer by asking again.
+_STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -62,7 +65,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise
         except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            raise dg.Failure(description=text_of(error), allow_retries=False) from error
 
     def _claim(self, context: dg.OpExecutionContext) -> Attempt:
         settings = load_settings()
@@ -92,9 +95,16 @@ def _give_back(attempt: Attempt, reason: str) -> None:
 
 def _fail(attempt: Attempt, error: Exception) -> None:
     try:
-        attempt.fail(f"{error}" or type(error).__name__, kind_of(error))
+        attempt.fail(text_of(error), kind_of(error))
     except (LeaseLost, OperationalError, InterfaceError):
         attempt.abandon()
+
+
+def text_of(error: Exception) -> str:
+    """What a person reads: of an error of the operating system its words and its file, not its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename!r}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def kind_of(error: Exception) -> FailureKind:
@@ -104,5 +114,7 @@ def kind_of(error: Exception) -> FailureKind:
     if isinstance(error, MediaError):
         return error.kind
     if isinstance(error, InvalidJob | VideoNotFound):
+        return "permanent"
+    if isinstance(error, OSError) and error.errno in _STAYS:
         return "permanent"
     return "transient"

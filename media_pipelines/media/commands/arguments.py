@@ -6,11 +6,13 @@ from pathlib import Path
 from media_pipelines.media.encoder_flags import flags
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.plan import Crf, VideoPlan
-from media_pipelines.media.probe import Stream
+from media_pipelines.media.probe import CONTAINERS, Stream
 
 
-def given(path: Path) -> list[str]:
-    return ["-protocol_whitelist", "file", "-i", named(path)]
+def given(path: Path, *, formats: str = CONTAINERS) -> list[str]:
+    """An input. Only containers: of a playlist, which would name other files, ffmpeg reads not even the first line,
+    also where the file is another than the one that was probed."""
+    return ["-protocol_whitelist", "file", "-format_whitelist", formats, "-i", named(path)]
 
 
 def named(path: Path) -> str:

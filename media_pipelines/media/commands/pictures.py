@@ -51,7 +51,7 @@ def animation(
         graph = f"{frames}[a];[a][1:v]{use}"
     return [
         *_stretch(ffmpeg, source, start_s, duration_s),
-        *(["-f", "image2", "-pattern_type", "none", *given(palette)] if palette else []),
+        *(["-f", "image2", "-pattern_type", "none", *given(palette, formats="image2")] if palette else []),
         "-filter_complex", graph,
         "-map", "[v]",
         "-map_metadata", "-1",

@@ -9,7 +9,7 @@ from media_pipelines.media.commands.arguments import given, h264, named
 from media_pipelines.media.commands.rendition import tone_mapped
 from media_pipelines.media.encoder_flags import upload
 from media_pipelines.media.encoders import Way, device
-from media_pipelines.media.probe import Color, Probe
+from media_pipelines.media.probe import CONTAINERS, Color, Probe
 from media_pipelines.media.streaming import playable_audio
 
 _SILENCE = ("-f", "lavfi", "-i", "anullsrc=sample_rate=48000:channel_layout=stereo")
@@ -141,7 +141,7 @@ def _clip(part: Part) -> list[str]:
 def _still(part: Part, rate: Fraction | None) -> list[str]:
     assert isinstance(part.source, Path)
     frames = ["-framerate", str(rate)] if rate else []
-    return ["-f", "image2", "-pattern_type", "none", "-loop", "1", *frames, *given(part.source)]
+    return ["-f", "image2", "-pattern_type", "none", "-loop", "1", *frames, *given(part.source, formats="image2")]
 
 
 class _Filters:
@@ -305,8 +305,8 @@ def _concat(ffmpeg: Path, list_file: Path, chapters: Path | None) -> list[str]:
         "-y",
         "-f", "concat",
         "-safe", "0",
-        *given(list_file),
-        *(["-f", "ffmetadata", *given(chapters)] if chapters else []),
+        *given(list_file, formats=f"concat,{CONTAINERS}"),
+        *(["-f", "ffmetadata", *given(chapters, formats="ffmetadata")] if chapters else []),
         "-map", "0:v:0",
         "-map", "0:a:0?",
         *(_ONLY_CHAPTERS if chapters else ("-map_metadata", "-1", "-map_chapters", "-1")),
