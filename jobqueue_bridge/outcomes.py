@@ -21,6 +21,10 @@ class Result(StrEnum):
     DONE = "done"
     LARGER = "larger"
     FAILED_VERIFY = "failed verify"
+    UNREACHABLE = "unreachable"  # no quality setting reaches the target
+
+
+FAILURES = frozenset({Result.FAILED_VERIFY, Result.UNREACHABLE})
 
 
 @dataclass(frozen=True)

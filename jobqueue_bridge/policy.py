@@ -194,6 +194,9 @@ class Policy(_Rules):
     target_bitrate: Rate | None = Field(default=None, description='Of the video, "5M" or "2500k"; goes before the CRF.')
     target_vmaf: Score | None = Field(default=None, ge=1, le=100, description="The CRF that reaches it is searched.")
     target_xpsnr: Score | None = Field(default=None, ge=1, le=100, description="The same by XPSNR, in dB.")
+    min_vmaf: Score | None = Field(
+        default=None, ge=1, le=100, description="Samples of the result must look that much like the source."
+    )
     preset: Preset = Field(default="medium", description="The slower, the smaller.")
     max_resolution: Resolution | None = Field(default=None, description="Larger pictures are made smaller.")
     max_width: Pixels | None = Field(default=None, description="In pixels, as displayed. Nothing is made larger.")

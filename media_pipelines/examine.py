@@ -7,7 +7,7 @@ read, that it cannot be replaced, that it was tried before.
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -50,13 +50,21 @@ class Examiner:
         return next(self.many([path]))
 
     def many(self, paths: Iterable[Path]) -> Iterator[Examined]:
-        """In the order given; only what would be encoded is looked at more closely."""
+        """In the order given; only what would be encoded is looked at more closely. Of two files whose results would
+        get one name the first gets it."""
+        taken: dict[Path, Path] = {}
         for path, verdict in self.prober.probe_many(paths):
-            yield self._of(path, verdict)
+            examined = self._of(path, verdict)
+            if isinstance(examined.decision, Encode) and examined.decision.folder is None:
+                first = taken.setdefault(path.with_name(examined.decision.name), path)
+                if first != path:
+                    reason = f"the result of {first.name!r} gets the name {examined.decision.name!r}"
+                    examined = replace(examined, decision=Refuse(reason))
+            yield examined
 
     def _of(self, path: Path, verdict: Probe | MediaError) -> Examined:
         if isinstance(verdict, MediaError):
-            return Examined(path, None, Refuse(str(verdict)), error=verdict)
+            return Examined(path, None, _refused(path, verdict), error=verdict)
         decision = decide(self.policy, verdict, self.speeds)
         if not isinstance(decision, Encode):
             return Examined(path, verdict, decision)
@@ -70,7 +78,7 @@ class Examiner:
                 return Examined(path, verdict, Refuse(obstacle), content)
             self.prober.probe(path, decode_frames=_DECODED_FRAMES)
         except MediaError as error:
-            return Examined(path, verdict, Refuse(str(error)), error=error)
+            return Examined(path, verdict, _refused(path, error), error=error)
         except OSError as error:
             return Examined(path, verdict, Refuse(error.strerror or str(error)))
         return Examined(path, verdict, decision, content)
@@ -82,11 +90,20 @@ class Examiner:
         return None if found is None else Skip(f"{found.detail} ({_AGAIN[found.result]})", found.result.value)
 
 
+def _refused(path: Path, error: MediaError) -> Refuse:
+    """In the error's words, without the path: it stands beside them."""
+    said = str(error)
+    for shown in (str(path), repr(str(path))):
+        said = said.removeprefix(f"{shown} ")
+    return Refuse(said)
+
+
 _AGAIN = {
     outcomes.Result.COMPLIANT: "known to be compliant",
     outcomes.Result.DONE: "done before; --force does it again",
     outcomes.Result.LARGER: "tried before; --force tries again",
     outcomes.Result.FAILED_VERIFY: "tried before; --force tries again",
+    outcomes.Result.UNREACHABLE: "tried before; --force tries again",
 }
 
 

@@ -30,6 +30,8 @@ _LOSSLESS_AUDIO = frozenset({"truehd", "mlp", "flac", "alac", "ape", "wavpack", 
 _MOST_CHANNELS: Mapping[str, int] = {"aac": 8, "ac3": 6, "eac3": 6, "opus": 8, "mp3": 2, "flac": 8}
 _DOWNMIX_CHANNELS: Mapping[str, int] = {"stereo": 2, "5.1": 6}
 _SUFFIXES: Mapping[Container, tuple[str, ...]] = {"mp4": (".mp4", ".m4v"), "matroska": (".mkv",), "webm": (".webm",)}
+# Pixels, of either side. Found by encoding with libx264, libx265, libvpx and SVT-AV1.
+_SMALLEST: Mapping[Codec, int] = {"h264": 2, "hevc": 16, "vp9": 2, "av1": 4}
 _SHORT: Mapping[Container, str] = {"mp4": "mp4", "matroska": "mkv", "webm": "webm"}
 
 # Bits per pixel at the default CRF: the order of magnitude of what live-action video takes, a guess for any one file.
@@ -97,6 +99,8 @@ def decide(policy: Policy, source: Probe, speeds: Speeds | None = None) -> Decis
     changes = tuple(_changes(policy, source, video, audio, container))
     if not changes:
         return Skip(f"Already compliant ({_described(source)})")
+    if video is not None and min(video.width, video.height) < _SMALLEST[video.codec]:
+        return Refuse(f"a picture of {video.width}x{video.height} is too small for {video.codec}")
     plan = EncodePlan(
         container=container,
         video=video,

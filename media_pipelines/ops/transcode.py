@@ -15,14 +15,14 @@ from jobqueue_bridge.outcomes import Result
 from jobqueue_bridge.policy import Policy, policy_hash
 from jobqueue_bridge.videos import Video
 from media_pipelines.examine import Examined, Examiner
-from media_pipelines.media import files, verify
+from media_pipelines.media import files
 from media_pipelines.media import replace as replacing
-from media_pipelines.media.errors import CannotTranscode, OutputRejected, ResultTooLarge
+from media_pipelines.media.errors import CannotTranscode, OutputRejected, ResultTooLarge, TargetUnreachable
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.policy import Encode, Refuse, Skip
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.replace import Identity
-from media_pipelines.ops.encoding import Encoded, run_encode
+from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
 from media_pipelines.ops.originals import finished_change, replace_original
 from media_pipelines.ops.outputs import (
     Output,
@@ -91,7 +91,7 @@ def examine_source(context: dg.OpExecutionContext, job: JobRow, queue: Queue, li
         examined = _examined(path, wanted, queue, library, ffmpeg)
         _refresh(queue, video, examined)
         match examined.decision:
-            case Skip() as skip if skip.outcome != Result.FAILED_VERIFY:
+            case Skip() as skip if skip.outcome not in outcomes.FAILURES:
                 attempt.log(skip.reason)
                 return Work(video, skip=skip)
             case Skip(reason):
@@ -146,6 +146,9 @@ def encode_to_comply(context: dg.OpExecutionContext, work: Work, job: JobRow, qu
             require_space(task.output, task.source.size_bytes)
             try:
                 encoded = _encode(attempt, queue, ffmpeg, task, policy)
+            except TargetUnreachable as error:
+                _remember_failure(attempt, queue, work, task, policy, Result.UNREACHABLE, str(error))
+                raise
             except ResultTooLarge as error:
                 task.output.partial.unlink(missing_ok=True)
                 return _kept_original(attempt, queue, work, task, policy, error)
@@ -197,7 +200,7 @@ def _kept_original(
     return Work(work.video, skip=Skip(reason, Result.LARGER.value))
 
 
-@dg.op(description="Read the new file back: all that was planned is there; and it is small enough.")
+@dg.op(description="Read the new file back: all that was planned is there, and every frame decodes.")
 def verify_result(context: dg.OpExecutionContext, work: Work, job: JobRow, queue: Queue, ffmpeg: Ffmpeg) -> Work:
     with job.step(context) as attempt:
         task = work.task
@@ -206,37 +209,28 @@ def verify_result(context: dg.OpExecutionContext, work: Work, job: JobRow, queue
         policy = typed(attempt, params.Transcode).policy
         plan = work.encoded.plan if work.encoded else task.wanted.plan
         try:
-            with ffmpeg.prober() as prober:
-                result = verify.verify_encode(prober, task.source, plan, task.output.to_verify)
-            _require_small(task, policy, result)
-        except ResultTooLarge as error:
-            task.output.partial.unlink(missing_ok=True)
-            return _kept_original(attempt, queue, work, task, policy, error)
+            result = verify_output(
+                attempt,
+                ffmpeg,
+                task.source,
+                task.output,
+                plan,
+                encoded=work.encoded,
+                full=True,
+                min_vmaf=policy.min_vmaf,
+            )
         except OutputRejected as error:
-            task.output.partial.unlink(missing_ok=True)
-            _remember_rejected(attempt, queue, work, task, policy, error)
+            said = f"Its result failed verification: {'; '.join(error.problems)}"
+            _remember_failure(attempt, queue, work, task, policy, Result.FAILED_VERIFY, said)
             raise
-        except BaseException:
-            task.output.partial.unlink(missing_ok=True)
-            raise
-        attempt.log(f"Verified: {result.frames_decoded} frames decoded, {result.duration_s or 0:.2f} s")
         return replace(work, result=result)
 
 
-def _require_small(task: Task, policy: Policy, result: Probe) -> None:
-    limit_bytes = _limit_bytes(task, policy)
-    if limit_bytes is not None and result.size_bytes > limit_bytes and not task.output.published:
-        raise ResultTooLarge(task.source.path, result.size_bytes, limit_bytes, projected=False)
-
-
-def _remember_rejected(
-    attempt: Attempt, queue: Queue, work: Work, task: Task, policy: Policy, error: OutputRejected
+def _remember_failure(
+    attempt: Attempt, queue: Queue, work: Work, task: Task, policy: Policy, result: Result, detail: str
 ) -> None:
-    detail = f"Its result failed verification: {'; '.join(error.problems)}"
     with queue.begin() as connection:
-        outcomes.record(
-            connection, task.content, work.video.path, policy_hash(policy), Result.FAILED_VERIFY, detail, attempt.job.id
-        )
+        outcomes.record(connection, task.content, work.video.path, policy_hash(policy), result, detail, attempt.job.id)
 
 
 @dg.op(description="Let the verified file take the original's place, or publish it; remember what came of it.")

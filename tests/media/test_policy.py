@@ -10,7 +10,7 @@ import pytest
 from jobqueue_bridge.policy import DEFAULT_CRF, MAX_CRF, Policy
 from media_pipelines.media import encoder_flags
 from media_pipelines.media.plan import Bitrate, Crf, Target
-from media_pipelines.media.policy import Encode, Skip, decide, result_name
+from media_pipelines.media.policy import Encode, Refuse, Skip, decide, result_name
 from media_pipelines.media.probe import Probe, Stream
 
 MKV, MP4, AVI = "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "avi"
@@ -69,7 +69,7 @@ def skip(policy: dict[str, Any], source: Probe) -> str:
 def test_a_picture_that_is_too_large_is_made_to_fit_in_its_own_shape(
     limits: dict[str, Any], size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    video = encode({"target_video_codec": "hevc", **limits}, file("a.mkv", "hevc", size)).plan.video
+    video = encode({"target_video_codec": "h264", **limits}, file("a.mkv", "h264", size)).plan.video
     assert video is not None
     assert (video.width, video.height) == expected
 
@@ -120,6 +120,13 @@ def test_depth_hdr_and_interlacing_are_planned_for() -> None:
     assert hevc is not None
     assert h264 is not None
     assert (hevc.ten_bit, h264.ten_bit, hevc.deinterlace) == (True, False, True)
+
+
+@pytest.mark.parametrize(("codec", "size"), [("hevc", (8, 640)), ("hevc", (640, 15)), ("av1", (2, 2))])
+def test_a_picture_that_is_too_small_for_a_codec_is_refused(codec: str, size: tuple[int, int]) -> None:
+    decision = decide(Policy(target_video_codec=codec), file("a.mkv", "mpeg4", size))
+    assert isinstance(decision, Refuse)
+    assert "too small for" in decision.reason
 
 
 # When nothing is done

@@ -348,6 +348,18 @@ def test_a_taken_name_is_refused_before_anything_is_encoded(
     assert found.actions["film.avi"] == ("refuse", "'film.mkv', the name of the result, is taken")
 
 
+def test_of_two_files_whose_results_would_get_one_name_the_second_is_refused_in_the_dry_run_already(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    clip("film.avi", *X264, tones=0)
+    clip("film.flv", *X264, tones=0)
+    command = ("transcode", "--policy", policy(TINY), "library/videos", "--json")
+    dry, real = cli(*command, "-n"), cli(*command)
+    assert dry.actions == real.actions
+    assert real.actions["film.flv"] == ("refuse", "the result of 'film.avi' gets the name 'film.mkv'")
+    assert only(work())["outcome"] == "done"
+
+
 def test_a_source_that_breaks_after_it_was_queued_fails_its_job_and_is_marked(
     cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
     database: sa.Engine,
@@ -421,17 +433,18 @@ def test_a_result_that_fails_verification_is_discarded_and_not_made_again(
     assert (by_hand.status, "was left as it is" in (by_hand.error or "")) == (JobStatus.FAILED, True)
 
 
-def test_an_encode_that_is_going_to_be_too_large_is_stopped(
-    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("media_pipelines.media.verify._PROJECTED_AFTER_S", 0.0)
-    path = clip("film.mp4", "-c:v", "libx264", "-crf", "51", "-preset", "ultrafast", tones=0, seconds=20)
-    assert cli("transcode", "--policy", policy(HUGE), path).code == 0
-    result = only(work())
-    assert result["outcome"] == "larger"
-    assert "would have" in result["detail"]
-    assert [file.name for file in path.parent.iterdir()] == ["film.mp4"]
+def test_a_quality_target_is_searched_for_and_one_that_is_out_of_reach_is_not_tried_again(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    path = clip("film.mp4", *X264, tones=0)
+    hopeless = policy("transcode:\n  target_video_codec: hevc\n  preset: ultrafast\n  target_xpsnr: 100\n")
+    cli("transcode", "--policy", hopeless, path)
+    (job,) = work()
+    assert job.status == JobStatus.FAILED
+    assert cli("transcode", "--policy", hopeless, path, "--json").json[0]["outcome"] == "unreachable"
+    easy = policy("transcode:\n  target_video_codec: hevc\n  preset: ultrafast\n  target_xpsnr: 20\n  min_vmaf: 1\n")
+    cli("transcode", "--policy", easy, path)
+    assert only(work())["outcome"] == "done"
 
 
 @pytest.mark.parametrize("destination", ["", "  destination: elsewhere\n"], ids=["in place", "destination"])
