@@ -159,8 +159,10 @@ AudioCodec = Annotated[Literal["aac", "ac3", "eac3", "opus", "mp3", "flac"], Bef
 Resolution = Annotated[Literal["480p", "720p", "1080p", "1440p", "4k", "8k"], BeforeValidator(_lower)]
 RateOrZero = Annotated[str, BeforeValidator(_rate)]
 Rate = Annotated[str, BeforeValidator(_rate), AfterValidator(_not_zero)]
-Pixels = Annotated[int, BeforeValidator(_no_boolean), Field(ge=16, le=16_384)]
-Score = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Pixels = Annotated[int, Field(ge=16, le=16_384), BeforeValidator(_no_boolean)]
+Crf = Annotated[int, Field(ge=0, le=63), BeforeValidator(_no_boolean)]
+Percent = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_no_boolean)]
+Score = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 FolderName = Annotated[str, Field(max_length=100), AfterValidator(_folder_name)]
 Template = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_below_the_library)]
@@ -188,14 +190,14 @@ class Policy(_Rules):
     """What stands under `transcode:` in a policy file; keys and meaning are VPO's, and a few more."""
 
     target_video_codec: VideoCodec | None = Field(default=None, description="None: the codec is no reason to encode.")
-    target_crf: Annotated[int, BeforeValidator(_no_boolean)] | None = Field(
-        default=None, ge=0, le=63, description="0 (best) to 51, for vp9 and av1 to 63. Default: 23, 28, 31, 30."
+    target_crf: Crf | None = Field(
+        default=None, description="0 (best) to 51, for vp9 and av1 to 63. Default: 23, 28, 31, 30."
     )
     target_bitrate: Rate | None = Field(default=None, description='Of the video, "5M" or "2500k"; goes before the CRF.')
-    target_vmaf: Score | None = Field(default=None, ge=1, le=100, description="The CRF that reaches it is searched.")
-    target_xpsnr: Score | None = Field(default=None, ge=1, le=100, description="The same by XPSNR, in dB.")
+    target_vmaf: Score | None = Field(default=None, description="The CRF that reaches it is searched.")
+    target_xpsnr: Score | None = Field(default=None, description="The same by XPSNR, in dB.")
     min_vmaf: Score | None = Field(
-        default=None, ge=1, le=100, description="Samples of the result must look that much like the source."
+        default=None, description="Samples of the result must look that much like the source."
     )
     preset: Preset = Field(default="medium", description="The slower, the smaller.")
     max_resolution: Resolution | None = Field(default=None, description="Larger pictures are made smaller.")
@@ -212,8 +214,8 @@ class Policy(_Rules):
         default=None, description="One more track, where there is none of that kind."
     )
     container: Literal["mkv", "mp4"] | None = Field(default=None, description="None: that of the source, else mkv.")
-    max_size_percent: Annotated[int, BeforeValidator(_no_boolean)] = Field(
-        default=100, ge=1, le=1000, description="Of the source's size; a result above it counts as larger."
+    max_size_percent: Percent = Field(
+        default=100, description="Of the source's size; a result above it counts as larger."
     )
     on_larger: Literal["keep-original", "keep-result"] = Field(
         default="keep-original", description="What stays where the result is larger than max_size_percent allows."

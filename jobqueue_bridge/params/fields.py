@@ -3,8 +3,10 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 _MAX_PATH_BYTES = 4096
 _MAX_NAME_BYTES = 255
@@ -73,10 +75,30 @@ Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=Fals
 Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
+_LIMITS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+
+
+def _name_limits(schema: Any) -> None:
+    """In place, at every depth: "ge" → "minimum"."""
+    if isinstance(schema, dict):
+        for ours, standard in _LIMITS.items():
+            if isinstance(schema.get(ours), int | float):
+                schema[standard] = schema.pop(ours)
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _name_limits(part)
+
+
 class Params(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=False, validate_by_alias=True, extra="forbid", frozen=True
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Pydantic leaves limits that stand behind a validator under their Python names."""
+        schema = handler(core_schema)
+        _name_limits(handler.resolve_ref_schema(schema))
+        return schema
 
     def unique_key(self) -> str | None:
         """What at most one live job may do at a time; None: any number may."""

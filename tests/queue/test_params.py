@@ -175,6 +175,12 @@ def test_the_default_crf_that_a_row_stores_is_no_second_quality() -> None:
 
 
 @pytest.mark.parametrize("kind", TYPES)
+def test_a_schema_names_limits_as_json_schema_does(kind: JobType) -> None:
+    text = json.dumps(params.MODELS[kind].model_json_schema(by_alias=True))
+    assert not [name for name in ("ge", "le", "gt", "lt") if f'"{name}": ' in text]
+
+
+@pytest.mark.parametrize("kind", TYPES)
 def test_an_unknown_parameter_is_named(kind: JobType) -> None:
     assert problems(kind, {**LEAST[kind][0], "crff": 1}) == {"params.crff": "unknown parameter"}
 
