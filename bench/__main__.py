@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from bench import compile as compiling
-from bench import encode, idle, latency, throughput
+from bench import encode, idle, latency, scan, throughput
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
 from media_pipelines.demo import place
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "encode": encode.measure,
     "quad": compiling.quad,
     "join": compiling.join,
+    "scan": scan.measure,
 }
 
 

@@ -8,6 +8,7 @@ import collections
 import contextlib
 import faulthandler
 import hashlib
+import itertools
 import multiprocessing
 import os
 import resource
@@ -15,7 +16,7 @@ import signal
 import stat
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from media_pipelines.media import errors
+from media_pipelines.media import errors, mp4
 from media_pipelines.parent_death import die_with_parent
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ _STEPS_BACK_S = (0.0, 3.0, 12.0, float("inf"))
 _MEASURED_BYTES = 4_000_000_000
 _SLOWEST_BYTES_PER_S = 20_000_000
 _WINDOW = 16
+_CHUNK = 8
 _BOXES_AT_MOST = 1000
 _KILLED_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 # Beyond what a probe may take by itself: the pool has then lost track of its worker.
@@ -260,12 +262,37 @@ class Prober:
     ) -> tuple[Path, Probe | errors.MediaError]:
         path, pool, future = waiting.popleft()
         verdict = self._settle(pool, future, path)
-        if verdict is not None:
-            return path, verdict
+        return path, self._alone(path, read, decode_frames) if verdict is None else verdict
+
+    def glance_many(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Probe | errors.MediaError]]:
+        """Read files in the order given, many and fast: what `glance` tells of each."""
+        waiting: collections.deque[tuple[list[Path], Any, Any]] = collections.deque()
+        remaining = iter(paths)
+        while chunk := list(itertools.islice(remaining, _CHUNK)):
+            waiting.append((chunk, *self._schedule(chunk[0], glance_each, [str(path) for path in chunk[1:]])))
+            if len(waiting) > 2 * self._workers:
+                yield from self._next_chunk(waiting)
+        while waiting:
+            yield from self._next_chunk(waiting)
+
+    def _next_chunk(
+        self, waiting: "collections.deque[tuple[list[Path], Any, Any]]"
+    ) -> Iterator[tuple[Path, Probe | errors.MediaError]]:
+        """Where one file took the worker down, or its time, each of the chunk is read by itself."""
+        chunk, pool, future = waiting.popleft()
+        verdicts = self._settle(pool, future, chunk[0])
+        if isinstance(verdicts, list):
+            yield from zip(chunk, verdicts, strict=True)
+        else:
+            for path in chunk:
+                yield path, self._alone(path, glance)
+
+    def _alone(self, path: Path, task: Callable[..., Any], *arguments: Any) -> Probe | errors.MediaError:
         try:
-            return path, self.probe(path, decode_frames=decode_frames)
+            found: Probe = self.run(path, task, *arguments)
         except errors.MediaError as error:
-            return path, error
+            return error
+        return found
 
     def _schedule(
         self, path: Path, task: Callable[..., Any], *arguments: Any, timeout_s: float | None = None
@@ -332,10 +359,31 @@ def _start_worker(parent: int) -> None:
 
 def read(path_text: str, decode_frames: int) -> Probe:
     """Read one file in this process: what the workers run. Raises UnreadableMedia or NoVideoStream."""
+    return _read(path_text, decode_frames, needs_first=True)
+
+
+def glance(path_text: str) -> Probe:
+    """The same without colour and scanning of the picture, whose first frame is decoded only where nothing else says
+    how it is turned."""
+    return _read(path_text, 0, needs_first=False)
+
+
+def glance_each(path_text: str, more: Sequence[str]) -> list[Probe | errors.MediaError]:
+    """Several in a row: handing a file to a worker and back takes as long as reading it."""
+    verdicts: list[Probe | errors.MediaError] = []
+    for one in (path_text, *more):
+        try:
+            verdicts.append(glance(one))
+        except errors.MediaError as error:
+            verdicts.append(error)
+    return verdicts
+
+
+def _read(path_text: str, decode_frames: int, *, needs_first: bool) -> Probe:
     path = Path(path_text)
     size_bytes = _regular_size(path)
     with _opened(path) as container:
-        return _describe(container, path, size_bytes, decode_frames)
+        return _describe(container, path, size_bytes, decode_frames, needs_first=needs_first)
 
 
 def read_through(path_text: str) -> dict[int, float]:
@@ -404,7 +452,9 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_frames: int) -> Probe:
+def _describe(
+    container: "InputContainer", path: Path, size_bytes: int, decode_frames: int, *, needs_first: bool
+) -> Probe:
     _require_whole(container, path, size_bytes)
     start_s = (container.start_time or 0) / 1_000_000
     streams = tuple(_stream(stream, start_s) for stream in container.streams)
@@ -415,7 +465,8 @@ def _describe(container: "InputContainer", path: Path, size_bytes: int, decode_f
     video = _video_stream(container, chosen.index, path)
     duration_s = _duration_s(container, streams)
     frames = _Frames(container, video, path)
-    first = frames.first()
+    is_mp4 = "mp4" in container.format.name.split(",")
+    first = frames.first() if needs_first or not is_mp4 or not mp4.is_upright(path) else None
     if duration_s is not None and start_s > _LATE_START_S and "matroska" in container.format.name:
         duration_s = frames.length_s(duration_s, start_s)
         streams = tuple(_within(stream, duration_s, start_s) for stream in streams)

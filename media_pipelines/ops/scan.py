@@ -35,7 +35,7 @@ _COUNTED = ("found", "new", "changed", "unchanged", "moved", "missing", "invalid
 _RECENT_S = 10.0
 _SECOND_LOOK_S = 0.5
 # A materialization costs milliseconds each: a first scan of a large library reports the first ones only.
-_MATERIALIZED_AT_MOST = 200
+_MATERIALIZED_AT_MOST = 50
 _SHOWN = 50
 
 
@@ -168,7 +168,7 @@ class _Scan:
         begun: dict[Path, os.stat_result] = {}
         rows, doubtful = {}, {}
         relative = {file.path: file.relative for file in batch}
-        for path, verdict in self._prober.probe_many(_noting(relative, begun)):
+        for path, verdict in self._prober.glance_many(_noting(relative, begun)):
             try:
                 status = path.stat()
                 if _has_changed(begun.pop(path, None), status):

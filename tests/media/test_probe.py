@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from media_pipelines.media import errors
+from media_pipelines.media import errors, mp4
 from media_pipelines.media.probe import Probe, Prober, read
 from tests.media.conftest import Clips
 
@@ -371,3 +371,47 @@ def test_errors_survive_the_way_from_a_worker(tmp_path: Path) -> None:
         read(str(tmp_path), 0)
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.path) == (str(caught.value), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["plain", "faststart", "matroska", "rotated", "anamorphic", "silent", "vp9", "odd"])
+def test_a_glance_sees_all_that_a_row_holds(clips: Clips, prober: Prober, name: str) -> None:
+    path = getattr(clips, name)
+    ((_, glanced),) = prober.glance_many([path])
+    assert facts(glanced) == facts(prober.probe(path))
+
+
+def facts(probe: Probe | errors.MediaError) -> tuple[object, ...]:
+    assert isinstance(probe, Probe)
+    return (
+        probe.width, probe.height, probe.rotation, probe.orientation, probe.quality, probe.fps, probe.duration_s,
+        probe.video_codec, probe.audio_codec, probe.bitrate_kbps, probe.streams,
+    )  # fmt: skip
+
+
+def test_a_chunk_in_which_one_file_kills_the_worker_is_read_one_by_one(clips: Clips, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    paths = [clips.plain, bad, *[clips.faststart] * 30]
+    before = {process.pid for process in _workers()}
+    with Prober() as prober:
+        verdicts = prober.glance_many(paths)
+        found = [next(verdicts)]
+        for process in _workers():
+            if process.pid not in before:
+                process.kill()
+        found += verdicts
+    assert [path for path, _ in found] == paths
+    assert [isinstance(verdict, Probe) for _, verdict in found] == [path != bad for path in paths]
+
+
+def test_only_a_file_without_any_turned_track_is_upright(clips: Clips, tmp_path: Path) -> None:
+    assert mp4.is_upright(clips.plain)
+    assert mp4.is_upright(clips.faststart)
+    assert not mp4.is_upright(clips.rotated)
+    assert not mp4.is_upright(clips.matroska), "it is no MP4"
+    damaged = tmp_path / "damaged.mp4"
+    for length in (0, 4, 20, 100):
+        damaged.write_bytes(clips.faststart.read_bytes()[:length])
+        assert not mp4.is_upright(damaged)
+    damaged.write_bytes(b"\0\0\0\0moov" + b"\0\0\0\1" * 50)
+    mp4.is_upright(damaged)
