@@ -222,10 +222,13 @@ def publish(partial: Path, target: Path, *, replace: bool = False) -> None:
 
 
 def flush(path: Path) -> None:
-    """Return once the disk has what was written to a file, or to a folder."""
+    """Return once the disk has what was written to a file, or to a folder where its file system can be told so."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -80,8 +80,8 @@ def require_unchanged(path: Path, expected: Identity) -> None:
 def take_over_rights(original: Path, partial: Path) -> None:
     """Mode and owner, as far as this process may give them."""
     status = original.stat()
-    partial.chmod(stat.S_IMODE(status.st_mode))
-    with suppress(PermissionError):
+    with suppress(PermissionError):  # some file systems have neither
+        partial.chmod(stat.S_IMODE(status.st_mode))
         os.chown(partial, status.st_uid, status.st_gid)
 
 
