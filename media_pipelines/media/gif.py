@@ -114,7 +114,7 @@ def _encode(
 ) -> None:
     colours = None
     if animation.kind == "gif" and animation.frames * animation.width * animation.height > _PIXELS_IN_MEMORY:
-        colours = output.with_name(output.name + ".palette.png")
+        colours = output.with_suffix(".png")
     try:
         if colours is not None:
             run_one(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from media_pipelines.media import errors, verify
 from media_pipelines.media.commands.arguments import given, h264, named
-from media_pipelines.media.commands.pieces import Shape, fitted, uploaded
+from media_pipelines.media.commands.pieces import Shape, fitted, said, uploaded
 from media_pipelines.media.encoders import Way, device
 from media_pipelines.media.probe import Probe, Prober
 from media_pipelines.media.streaming import playable_audio
@@ -112,7 +112,10 @@ def _stacked(grid: Grid, way: Way) -> list[str]:
     labels = "".join(f"[c{n}]" for n in range(CELLS))
     rule = ":shortest=1" if grid.stops_with_shortest else ""
     stands = f",tpad=stop_mode=clone:stop_duration={_missing_picture_s(grid):.3f}"
-    return [*cells, f"{labels}xstack=inputs={CELLS}:layout=0_0|w0_0|0_h0|w0_h0{rule}{stands}{uploaded(way)}[v]"]
+    return [
+        *cells,
+        f"{labels}xstack=inputs={CELLS}:layout=0_0|w0_0|0_h0|w0_h0{rule}{stands},{said(grid.cell.color)}{uploaded(way)}[v]",
+    ]
 
 
 def _missing_picture_s(grid: Grid) -> float:

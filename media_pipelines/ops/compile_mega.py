@@ -25,7 +25,10 @@ _COUNT = 100
 _MEASURED_PERCENT = 10
 
 
-@dg.op(description="Claim the job and find its videos: those that are named, in their order, or some that fit.")
+@dg.op(
+    ins={"library_video": dg.In(dg.Nothing)},
+    description="Claim the job and find its videos: those that are named, in their order, or some that fit.",
+)
 def choose_many(
     context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Compilation:

@@ -27,7 +27,10 @@ from media_pipelines.resources.queue import Queue
 _CELL_NAMES = ("upper left", "upper right", "lower left", "lower right")
 
 
-@dg.op(description="Claim the job and find its four videos: those that are named, or four that fit the criteria.")
+@dg.op(
+    ins={"library_video": dg.In(dg.Nothing)},
+    description="Claim the job and find its four videos: those that are named, or four that fit the criteria.",
+)
 def choose_cells(
     context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Compilation:

@@ -15,7 +15,10 @@ _PRESET = "medium"
 _CRF = 23
 
 
-@dg.op(description="Claim the job and choose the videos: the same seed chooses the same ones.")
+@dg.op(
+    ins={"library_video": dg.In(dg.Nothing)},
+    description="Claim the job and choose the videos: the same seed chooses the same ones.",
+)
 def choose_sources(
     context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Compilation:

@@ -145,7 +145,7 @@ def _remove_left_behind(job: StaleJob, params: Any, sources: Sequence[str], sett
     _ = list(Journal(engine_for(settings), settings.media_library_path).recover_abandoned(job.id))
     mark = owner(job.id, job.attempt)
     shutil.rmtree(settings.temp_dir / mark, ignore_errors=True)
-    folders = {"playback", "compilations", "thumbnails", *(path.rpartition("/")[0] or "." for path in sources)}
+    folders = {"playback", "compilations", "gifs", "thumbnails", *(path.rpartition("/")[0] or "." for path in sources)}
     asked_for = params.get("outputPath") if isinstance(params, dict) else None
     if isinstance(asked_for, str):
         folders.add(asked_for.rpartition("/")[0] or ".")

@@ -298,8 +298,14 @@ _JSON = st.recursive(
     max_leaves=10,
 )
 _NAMES = ("type", "params", "priority", "resourceCategory", "vramRequired", "maxRetries", "videoId", "crf", "preset")
-_PARAMS = ("path", "directoryType", "videoId", "inputPath", "outputPath", "count", "seed", "timestamp", "minDuration")
-_TYPES = ("scan", "compile_random", "reencode_streaming", "thumbnail_generate", "validate", "public_scan")
+_PARAMS = (
+    *("path", "directoryType", "videoId", "inputPath", "outputPath", "count", "seed", "timestamp", "minDuration"),
+    *("videoIds", "tags", "fps", "format", "crossfade", "maxBytes"),
+)
+_TYPES = (
+    *("scan", "compile_random", "reencode_streaming", "thumbnail_generate", "validate", "public_scan"),
+    *("compile_quad", "compile_mega", "compile_gif"),
+)
 _BODY = st.one_of(
     _JSON,
     st.dictionaries(st.sampled_from(_NAMES), _JSON),

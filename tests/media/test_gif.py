@@ -94,7 +94,7 @@ def test_a_large_one_gets_its_palette_in_a_pass_of_its_own(
 ) -> None:
     monkeypatch.setattr(gif, "_PIXELS_IN_MEMORY", 1000)
     commands: list[list[str]] = []
-    output = tmp_path / "100%03d.gif"
+    output = tmp_path / ("100%03d" + "x" * 244 + ".gif")
     made = gif.make(ffmpeg, prober.probe(clips.plain), _plan(prober, clips.plain), output, on_command=commands.append)
     assert made.frames >= 8
     assert ["palettegen" in " ".join(command) for command in commands] == [True, False]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from media_pipelines.media import errors, quad
+from media_pipelines.media import encoders, errors, quad
 from media_pipelines.media.commands.pieces import shape
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import run
+from media_pipelines.media.plan import Crf, VideoPlan
 from media_pipelines.media.probe import Probe, Prober
 from tests.media.conftest import Clips
 
@@ -202,3 +203,31 @@ def test_a_grid_of_another_size_is_rejected(
 def test_it_takes_four(plain: Probe) -> None:
     with pytest.raises(ValueError, match="not 3"):
         quad.grid([plain] * 3, CELL)
+
+
+def test_hdr_becomes_sdr_in_its_cell_and_says_so(ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path) -> None:
+    hdr, plain = prober.probe(clips.hdr10), prober.probe(clips.plain)
+    video = VideoPlan("h264", Crf(30), "ultrafast", 320, 240, hdr="tonemap")
+    way = encoders.ways(ffmpeg, video, prefer_hardware=False)[0]
+    assert way.tone_map
+    output, grid = tmp_path / "grid.mp4", quad.grid([hdr, plain, plain, hdr], CELL)
+    run(quad.command(ffmpeg, grid, output, way=way, preset="ultrafast", crf=30), duration_s=grid.duration_s)
+    made = quad.verified(prober, grid, output)
+    assert (made.hdr, made.pix_fmt) == (None, "yuv420p")
+    assert (made.color.primaries, made.color.transfer, made.color.matrix) == ("bt709", "bt709", "bt709")
+
+
+def test_interlaced_and_full_range_sources_share_a_grid(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path, x264: Encoder
+) -> None:
+    woven = clips.make(
+        "woven.mkv", "-f", "lavfi", "-i", "color=blue:size=160x120:rate=50:duration=1,interlace", "-c:v", "libx264",
+        "-flags", "+ildct+ilme", "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+    rgb = clips.make(
+        "rgb.mkv", "-f", "lavfi", "-i", "color=red:size=64x64:duration=1", "-c:v", "ffv1", "-pix_fmt", "gbrp"
+    )
+    sources = [prober.probe(path) for path in (woven, rgb, woven, rgb)]
+    output = tmp_path / "grid.mp4"
+    _encode(ffmpeg, prober, quad.grid(sources, CELL), output, x264)
+    assert _colours(output, 0.5) == ["blue", "red"] * 2
