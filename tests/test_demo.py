@@ -128,7 +128,7 @@ def test_each_sound_video_is_validated_before_anything_else(
     assert asked_for(course.look())[3:] == ["validate"]
 
 
-def test_after_its_validation_come_thumbnail_and_rendition_and_last_the_compilation(
+def test_after_its_validation_come_thumbnail_and_rendition_and_last_the_compilations(
     course: Course, connection: sa.Connection, settings: Settings
 ) -> None:
     scans_have_ended(connection, settings, course)
@@ -137,10 +137,22 @@ def test_after_its_validation_come_thumbnail_and_rendition_and_last_the_compilat
     end(connection, JobType.VALIDATE)
     course.look()
     course.look()
-    assert asked_for(course.look())[4:] == ["thumbnail_generate", "reencode_streaming", "compile_random"]
-    for kind in (JobType.THUMBNAIL_GENERATE, JobType.REENCODE_STREAMING, JobType.COMPILE_RANDOM):
+    then = [JobType.THUMBNAIL_GENERATE, JobType.REENCODE_STREAMING, JobType.COMPILE_RANDOM, JobType.COMPILE_GIF]
+    assert asked_for(course.look())[4:] == then
+    for kind in then:
         end(connection, kind)
     assert course.look().finished
+
+
+def test_four_sound_videos_make_a_grid(course: Course, connection: sa.Connection, settings: Settings) -> None:
+    scans_have_ended(connection, settings, course)
+    for name in ("a", "b", "c", "d"):
+        add_video(connection, f"{name}.mp4")
+    course.look()
+    end(connection, JobType.VALIDATE)
+    course.look()
+    course.look()
+    assert asked_for(course.look())[-3:] == ["compile_random", "compile_gif", "compile_quad"]
 
 
 def test_a_broken_video_gets_no_jobs_and_is_listed(

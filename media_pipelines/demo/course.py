@@ -1,7 +1,7 @@
 """Which jobs the demo asks for, and when: what a person at the admin page would do, in the order of what is known."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ _PATIENCE_S = 300.0
 _DATABASE_PATIENCE_S = 90.0  # the platform heals its database within a minute
 _COMPILED_AT_MOST = 10
 _LONGEST_COMPILED_S = 600
+_CELLS = 4
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,7 @@ class Course:
             if (kind.value, video.id) not in have
         ]
         if not wanted and sound and self._all_are_checked(jobs) and (JobType.COMPILE_RANDOM.value, None) not in have:
-            sources = min(len(sound), _COMPILED_AT_MOST)
-            wanted = [(JobType.COMPILE_RANDOM, {"count": sources, "maxDuration": _LONGEST_COMPILED_S})]
+            wanted = _last([video for video in known if video.id in sound])
         for kind, params in wanted:
             self._ask(kind, params)
         return bool(wanted)
@@ -151,6 +151,20 @@ class Course:
             self._seen, self._moved_at_s = seen, time.monotonic()
         elif time.monotonic() - self._moved_at_s > _PATIENCE_S:
             raise OutOfTime(_PATIENCE_S, len(view.jobs) - len(view.ended))
+
+
+def _last(sound: Sequence[Video]) -> list[tuple[JobType, dict[str, Any]]]:
+    """What is made of the whole library, and a moving picture of the video that came first."""
+    first = min(sound, key=lambda video: (video.created_at, video.path))
+    short = [video for video in sound if (video.duration_seconds or 0) <= _LONGEST_COMPILED_S]
+    criteria = {"maxDuration": _LONGEST_COMPILED_S}
+    asked: list[tuple[JobType, dict[str, Any]]] = [
+        (JobType.COMPILE_RANDOM, {"count": min(len(sound), _COMPILED_AT_MOST), **criteria}),
+        (JobType.COMPILE_GIF, {"videoId": str(first.id), "start": (first.duration_seconds or 0) / 4, "duration": 2}),
+    ]
+    return (
+        asked if len(short) < _CELLS else [*asked, (JobType.COMPILE_QUAD, {**criteria, "width": 1280, "height": 720})]
+    )
 
 
 def _is_original(video: Video) -> bool:

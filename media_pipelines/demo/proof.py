@@ -51,16 +51,36 @@ class Proof:
 
     def compilation(self, job: Job, prober: Prober) -> None:
         """It opens, decodes to its end, and lasts as long as its sources together."""
-        sources = [UUID(given) for given in (job.result or {}).get("sourceVideoIds", [])]
-        if not sources:
-            raise _Missing("its result names no sources")
-        joined = compiling.plan([prober.probe(self._file(self._paths.get(source))) for source in sources])
+        joined = compiling.plan([prober.probe(self._file(self._paths.get(source))) for source in self._sources(job)])
         verify.verify_joined(prober, self._output(job), expect_duration_s=joined.duration_s, has_audio=joined.has_audio)
+
+    def grid(self, job: Job, prober: Prober) -> None:
+        """It opens, decodes to its end, and lasts as long as the longest of its four."""
+        sources = [prober.probe(self._file(self._paths.get(source))) for source in self._sources(job)]
+        verify.verify_joined(
+            prober,
+            self._output(job),
+            expect_duration_s=max(source.duration_s or 0 for source in sources),
+            has_audio=any(source.has_audio for source in sources),
+        )
+
+    def animation(self, job: Job, prober: Prober) -> None:
+        """Every picture of it is whole, and there is more than one."""
+        del prober
+        path = self._output(job)
+        if len(verify.shown_ms(path)) < 2:
+            raise _Missing(f"{path.name} does not move")
 
     def picture(self, job: Job, prober: Prober) -> None:
         """It is a whole image."""
         del prober
         verify.verify_image(self._output(job))
+
+    def _sources(self, job: Job) -> list[UUID]:
+        sources = [UUID(given) for given in (job.result or {}).get("sourceVideoIds", [])]
+        if not sources:
+            raise _Missing("its result names no sources")
+        return sources
 
     def _output(self, job: Job) -> Path:
         return self._file((job.result or {}).get("outputPath"))
@@ -75,6 +95,8 @@ class Proof:
 _CHECKS = {
     JobType.REENCODE_STREAMING: Proof.rendition,
     JobType.COMPILE_RANDOM: Proof.compilation,
+    JobType.COMPILE_QUAD: Proof.grid,
+    JobType.COMPILE_GIF: Proof.animation,
     JobType.THUMBNAIL_GENERATE: Proof.picture,
 }
 

@@ -25,6 +25,8 @@ def what(job: Job, paths: Mapping[UUID, str]) -> str:
     """The file or the folder that a job is about; a compilation has the library."""
     if job.type == JobType.COMPILE_RANDOM:
         return f"{job.params.get('count')} of the library"
+    if job.type == JobType.COMPILE_QUAD:
+        return "four of the library"
     if job.type == JobType.SCAN and "path" in job.params:
         return printable(str(job.params["path"]))
     return printable(file_of(job, paths))
@@ -85,6 +87,15 @@ def _compile(result: Mapping[str, Any]) -> str:
     )
 
 
+def _grid(result: Mapping[str, Any]) -> str:
+    return f"a grid of four, {clock(result.get('durationSeconds') or 0)}, {size(result.get('sizeBytes', 0))}"
+
+
+def _animation(result: Mapping[str, Any]) -> str:
+    picture = f"{result.get('width')}×{result.get('height')} at {result.get('fps', 0):.3g} fps"
+    return f"{picture}, {clock(result.get('durationSeconds') or 0)}, {size(result.get('sizeBytes', 0))}"
+
+
 _OUTCOMES = {
     JobType.SCAN: _scan,
     JobType.PUBLIC_SCAN: _scan,
@@ -92,6 +103,8 @@ _OUTCOMES = {
     JobType.THUMBNAIL_GENERATE: _thumbnail,
     JobType.REENCODE_STREAMING: _reencode,
     JobType.COMPILE_RANDOM: _compile,
+    JobType.COMPILE_QUAD: _grid,
+    JobType.COMPILE_GIF: _animation,
 }
 
 

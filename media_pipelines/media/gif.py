@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from media_pipelines.media import errors
+from media_pipelines.media import errors, verify
 from media_pipelines.media.commands import pictures
 from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.probe import Probe
@@ -179,23 +179,14 @@ def _words(animation: Animation) -> str:
 
 def verified(path: Path, animation: Animation) -> int:
     """The number of frames of an animation all of which decode. Raises OutputRejected."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            size, frames, shown_ms = image.size, getattr(image, "n_frames", 1), 0.0
-            for number in range(frames):
-                image.seek(number)
-                image.load()
-                shown_ms += image.info.get("duration", 0)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise errors.OutputRejected(path, (f"it is not a whole animation: {error}",)) from error
+    shown_ms = verify.shown_ms(path)
+    size, frames = verify.verify_image(path), len(shown_ms)
     found = []
     if size != (animation.width, animation.height):
         found.append(f"it shows {size[0]}×{size[1]} instead of {animation.width}×{animation.height}")
     tolerance_s = 0.25 + 0.05 * animation.duration_s + 1 / animation.fps
-    if frames > 1 and abs(shown_ms / 1000 - animation.duration_s) > tolerance_s:
-        found.append(f"it lasts {shown_ms / 1000:.2f} s instead of {animation.duration_s:.2f} s")
+    if frames > 1 and abs(sum(shown_ms) / 1000 - animation.duration_s) > tolerance_s:
+        found.append(f"it lasts {sum(shown_ms) / 1000:.2f} s instead of {animation.duration_s:.2f} s")
     if found:
         raise errors.OutputRejected(path, tuple(found))
     return frames

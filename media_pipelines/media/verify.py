@@ -137,6 +137,22 @@ def verify_joined(prober: Prober, output_path: Path, *, expect_duration_s: float
     return output
 
 
+def shown_ms(path: Path) -> list[float]:
+    """How long each frame of an animated picture is shown; all of them decode. Raises OutputRejected."""
+    from PIL import Image, UnidentifiedImageError
+
+    shown = []
+    try:
+        with Image.open(path) as image:
+            for number in range(getattr(image, "n_frames", 1)):
+                image.seek(number)
+                image.load()
+                shown.append(float(image.info.get("duration", 0)))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise errors.OutputRejected(path, (f"it is not a whole animation: {error}",)) from error
+    return shown
+
+
 def verify_image(path: Path) -> tuple[int, int]:
     """The width and height of an image that decodes completely. Raises OutputRejected."""
     from PIL import Image, UnidentifiedImageError
