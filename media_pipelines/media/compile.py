@@ -37,6 +37,8 @@ _MAX_FPS = 60.0
 _USUAL_FPS = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001, 60.0)
 # The last part of the bar: joining is a copy, the pieces are the work.
 _JOINING_PERCENT = 5.0
+# Less than this is how containers round; more would be a picture that is over while sound goes on.
+_PICTURE_MAY_MISS_S = 0.25
 # Size, time, composition offset, key frame and chunk of a sample, were each in a table entry of its own. (Seen: 9.)
 _INDEX_BYTES_PER_SAMPLE = 40
 _NO_ROOM = "reserved_moov_size is too small"
@@ -121,6 +123,8 @@ def _difference(sources: Sequence[Probe]) -> str | None:
             return f"the sources differ in {name}: {values[0]} and {values[1]}"
     if sources[0].video_codec != "h264" or sources[0].audio_codec not in ("aac", None):
         return f"{sources[0].video_codec} with {sources[0].audio_codec} is not what browsers play in MP4"
+    if any(missing_picture_s(source) > _PICTURE_MAY_MISS_S for source in sources):
+        return "the picture of one ends before its sound"
     return None
 
 

@@ -50,10 +50,11 @@ def plan(
     source: Probe, *, kind: Kind, start_s: float, duration_s: float, width: int, fps: float, loop: int
 ) -> Animation:
     """Raises UnreadableMedia where the part lies beyond the end."""
-    if source.duration_s is not None:
-        left_s = source.duration_s - start_s
+    ends_s = source.duration_s and min(source.duration_s, source.end_s(source.video) or source.duration_s)
+    if ends_s is not None:
+        left_s = ends_s - start_s
         if left_s <= 0:
-            reason = f"it lasts {source.duration_s:.2f} s, so that nothing of it is left after {start_s:g} s"
+            reason = f"it lasts {ends_s:.2f} s, so that nothing of it is left after {start_s:g} s"
             raise errors.UnreadableMedia(source.path, reason)
         duration_s = min(duration_s, left_s)
     return Animation(kind, start_s, duration_s, width, _height(source, width), fps, loop)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from media_pipelines.media import errors, verify
 from media_pipelines.media.commands.arguments import given, h264, named
-from media_pipelines.media.commands.pieces import Shape, fitted, said, uploaded
+from media_pipelines.media.commands.pieces import ONE_GRAPH, Shape, fitted, said, uploaded
 from media_pipelines.media.encoders import Way, device
 from media_pipelines.media.probe import Probe, Prober
 from media_pipelines.media.streaming import playable_audio
@@ -82,7 +82,7 @@ def command(ffmpeg: Path, grid: Grid, output: Path, *, way: Way, preset: str, cr
     inputs = [
         argument
         for n, source in enumerate(grid.sources)
-        for argument in (*(["-stream_loop", "-1"] if n in grid.looped else []), *given(source.path))
+        for argument in (*(["-stream_loop", "-1"] if n in grid.looped else []), *ONE_GRAPH, *given(source.path))
     ]
     return [
         str(ffmpeg),

@@ -18,6 +18,7 @@ from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
 from jobqueue_bridge.videos import Video
 from media_pipelines.media import compile as compiling
 from media_pipelines.media import thumbnail
+from media_pipelines.media.blame import blaming_sources
 from media_pipelines.media.compile import Item
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError
 from media_pipelines.media.plan import Crf, VideoPlan
@@ -195,6 +196,7 @@ def join(
         ffmpeg.prober() as prober,
         bounded(attempt.log, "lines of ffmpeg") as on_line,
         bounded(attempt.log, "commands") as log_command,
+        blaming_sources(prober, compilation.sources),
     ):
         described = items(workdir)
         while True:

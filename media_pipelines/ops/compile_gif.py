@@ -7,7 +7,9 @@ import dagster as dg
 
 from jobqueue_bridge import params
 from media_pipelines.media import gif
-from media_pipelines.ops.outputs import plan_output, publish, removing_partials
+from media_pipelines.media.blame import blaming_sources
+from media_pipelines.media.probe import Probe
+from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.pictures import preview
 from media_pipelines.ops.progress import Reporter, bounded
@@ -35,30 +37,18 @@ def make_gif(
         output = plan_output(attempt, library, wanted.output_path, default)
         with ffmpeg.prober() as prober:
             source = prober.probe(library.path(video.path))
-        planned = gif.plan(
-            source,
-            kind=wanted.format,
-            start_s=wanted.start,
-            duration_s=wanted.duration,
-            width=wanted.width,
-            fps=wanted.fps,
-            loop=wanted.loop,
-        )
-        if not output.published:
-            with removing_partials(output, attempt), bounded(attempt.log, "lines of ffmpeg") as on_line:
-                made = gif.make(
-                    ffmpeg.program,
-                    source,
-                    planned,
-                    output.partial,
-                    max_bytes=wanted.max_bytes,
-                    on_progress=Reporter(attempt, _MADE_PERCENT).ffmpeg,
-                    stop=attempt.stop_reason,
-                    on_line=on_line,
-                    on_command=lambda command: _log_command(attempt, command),
-                    stall_timeout_s=ffmpeg.stall_timeout_s,
-                )
-            planned = made.animation
+            planned = gif.plan(
+                source,
+                kind=wanted.format,
+                start_s=wanted.start,
+                duration_s=wanted.duration,
+                width=wanted.width,
+                fps=wanted.fps,
+                loop=wanted.loop,
+            )
+            if not output.published:
+                with removing_partials(output, attempt), blaming_sources(prober, [source]):
+                    planned = _made(attempt, source, planned, output, wanted.max_bytes, ffmpeg).animation
         target = publish(attempt, library, output)
         relative = library.relative(target)
         size_bytes = target.stat().st_size
@@ -80,6 +70,29 @@ def make_gif(
             "size_kb": round(size_bytes / 1e3, 1),
         },
     )
+
+
+def _made(
+    attempt: Attempt,
+    source: Probe,
+    planned: gif.Animation,
+    output: Output,
+    max_bytes: int | None,
+    ffmpeg: Ffmpeg,
+) -> gif.Made:
+    with bounded(attempt.log, "lines of ffmpeg") as on_line:
+        return gif.make(
+            ffmpeg.program,
+            source,
+            planned,
+            output.partial,
+            max_bytes=max_bytes,
+            on_progress=Reporter(attempt, _MADE_PERCENT).ffmpeg,
+            stop=attempt.stop_reason,
+            on_line=on_line,
+            on_command=lambda command: _log_command(attempt, command),
+            stall_timeout_s=ffmpeg.stall_timeout_s,
+        )
 
 
 def _log_command(attempt: Attempt, command: list[str]) -> None:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from jobqueue_bridge import params
 from media_pipelines.media import quad
+from media_pipelines.media.blame import blaming_sources
 from media_pipelines.media.commands.pieces import shape
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
@@ -65,7 +66,11 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
         how = _how(grid)
         attempt.log(how)
         ways = ladder(attempt, ffmpeg, compilation.sources, (grid.width, grid.height), wanted.preset, wanted.crf)
-        with removing_partials(compilation.output, attempt), ffmpeg.prober() as prober:
+        with (
+            removing_partials(compilation.output, attempt),
+            ffmpeg.prober() as prober,
+            blaming_sources(prober, compilation.sources),
+        ):
             require_space(compilation.output, max(source.size_bytes for source in compilation.sources))
             while True:
                 try:

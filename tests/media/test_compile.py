@@ -193,6 +193,13 @@ def test_nothing_cannot_be_compiled() -> None:
         compiling.plan([])
 
 
+def test_a_matching_source_whose_picture_ends_early_is_not_copied(prober: Prober, clips: Clips, joiner: Joiner) -> None:
+    early = clips.uneven("uneven-3.0.mp4", 3.0)
+    joined = joiner.join(early, early)
+    assert "the picture of one ends before its sound" in joiner.how
+    assert joined.video.duration_s == pytest.approx(6.0, abs=0.1)
+
+
 # Only what differs is encoded
 
 

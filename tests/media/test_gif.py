@@ -1,5 +1,6 @@
 """Animated pictures, every frame of which is decoded."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,30 @@ def test_an_animation_of_another_length_or_size_is_rejected(
         gif.verified(output, _plan(prober, clips.long))
     with pytest.raises(errors.OutputRejected, match="instead of 90×51"):
         gif.verified(output, _plan(prober, clips.plain, width=90))
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_video_of_one_frame_becomes_a_picture(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path, kind: gif.Kind
+) -> None:
+    one = clips.make(
+        "one.mp4", "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=25", "-frames:v", "1", "-c:v", "libx264",
+        "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+    assert gif.make(ffmpeg, prober.probe(one), _plan(prober, one, kind=kind), tmp_path / f"a.{kind}").frames == 1
+
+
+def test_a_picture_whose_size_changes_is_shown_to_its_end(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
+) -> None:
+    parts = [
+        clips.make(
+            f"part-{size}.ts", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration=1", "-c:v", "mpeg2video"
+        )
+        for size in ("64x48", "128x96")
+    ]
+    changing = tmp_path / "changing.ts"
+    changing.write_bytes(b"".join(part.read_bytes() for part in parts))
+    source = prober.probe(parts[0])
+    wanted = gif.Animation("gif", 0, 2, 64, 48, 10, 0)
+    assert gif.make(ffmpeg, dataclasses.replace(source, path=changing), wanted, tmp_path / "a.gif").frames >= 18

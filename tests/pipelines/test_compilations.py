@@ -119,6 +119,40 @@ def test_a_video_that_is_not_there_is_refused_before_anything_runs(
             queue.enqueue(connection, NewJob(kind, {"videoIds": [*four[:3], unknown]}), settings)
 
 
+@pytest.mark.parametrize("kind", ["compile_quad", "compile_random", "compile_gif"])
+def test_a_damaged_source_is_named_and_not_the_output(
+    kind: str, run_job, ffmpeg: Path, library: Path, database: sa.Engine
+) -> None:
+    """Its header is whole, so that only the work on it shows the damage."""
+    folder = library / "library/videos"
+    folder.mkdir(parents=True)
+    whole = folder / "whole.mkv"
+    subprocess.run(
+        [
+            ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=20", "-f", "lavfi", "-i", "sine=d=20",
+            "-preset", "ultrafast", f"file:{whole}",
+        ],
+        check=True,
+    )  # fmt: skip
+    cut = folder / "cut short.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    whole.unlink()
+    run_job("scan", {})
+    with database.begin() as connection:
+        ((video, valid),) = connection.execute(sa.select(videos_table.c.id, videos_table.c.is_valid)).all()
+    assert valid
+    params = {
+        "compile_quad": {"videoIds": [str(video)] * 4, "width": 64, "height": 64},
+        "compile_random": {},
+        "compile_gif": {"videoId": str(video), "start": 5, "duration": 10},
+    }[kind]
+    failed = run_job(kind, params)
+    assert failed.status == JobStatus.FAILED
+    assert "cut short.mkv" in failed.error
+    assert "truncated" in failed.error
+    assert not list(library.rglob("*.partial*"))
+
+
 # Random
 
 

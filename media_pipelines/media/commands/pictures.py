@@ -42,7 +42,7 @@ def animation(
 ) -> list[str]:
     """A part of a video as an animated picture that plays `loop` times, 0 for ever. A GIF's palette is made in the same
     pass, for which all frames are held in memory; with `palette`, it was made before."""
-    frames = f"[0:{source.video_index}]{_frames(width, height, fps)}"
+    frames = f"[0:{source.video_index}]{_frames(width, height, fps, duration_s)}"
     use = "paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle[v]"
     graph = f"{frames},split[a][b];[a]{_PALETTE}[p];[b][p]{use}"
     if kind == "webp":
@@ -67,7 +67,7 @@ def palette(
     return [
         *_stretch(ffmpeg, source, start_s, duration_s),
         "-map", f"0:{source.video_index}",
-        *filtered([_frames(width, height, fps), _PALETTE]),
+        *filtered([_frames(width, height, fps, duration_s), _PALETTE]),
         "-frames:v", "1",
         "-c:v", "png",
         "-f", "image2pipe",
@@ -79,11 +79,17 @@ _PALETTE = "palettegen=stats_mode=diff"
 
 
 def _stretch(ffmpeg: Path, source: Probe, start_s: float, duration_s: float) -> list[str]:
-    return [str(ffmpeg), "-y", "-ss", f"{start_s:.3f}", "-t", f"{duration_s:.3f}", *given(source.path)]
+    """Seeking to the very start loses frames of formats without an index. A picture whose size changes goes through one
+    and the same chain of filters."""
+    seek = ["-ss", f"{start_s:.3f}"] if start_s > 0 else []
+    return [str(ffmpeg), "-y", *seek, "-t", f"{duration_s:.3f}", "-reinit_filter", "0", *given(source.path)]
 
 
-def _frames(width: int, height: int, fps: float) -> str:
-    return f"fps={fps:.6g},scale={width}:{height}:flags=lanczos,setsar=1"
+def _frames(width: int, height: int, fps: float, duration_s: float) -> str:
+    """As many as fill the time: one at least, where the video has but one that stands for less than its share."""
+    count = max(1, round(duration_s * fps))
+    exact = f"tpad=stop_mode=clone:stop_duration={1 / fps:.3f},fps={fps:.6g},trim=end_frame={count}"
+    return f"{exact},scale={width}:{height}:flags=lanczos,setsar=1"
 
 
 def _gif(loop: int) -> list[str]:

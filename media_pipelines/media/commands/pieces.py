@@ -12,6 +12,8 @@ from media_pipelines.media.encoders import Way, device
 from media_pipelines.media.probe import CONTAINERS, Color, Probe
 from media_pipelines.media.streaming import playable_audio
 
+# A picture whose size changes goes on through the same filters; begun anew, they would lose what they hold.
+ONE_GRAPH = ("-reinit_filter", "0")
 _SILENCE = ("-f", "lavfi", "-i", "anullsrc=sample_rate=48000:channel_layout=stereo")
 _STEREO = "aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo"
 # "-map_metadata -1" would take the chapters' names, too; the chapter file has no other metadata.
@@ -135,7 +137,7 @@ class _Inputs:
 
 def _clip(part: Part) -> list[str]:
     assert isinstance(part.source, Probe)
-    return [*(["-ss", _s(part.start_s)] if part.start_s else []), *given(part.source.path)]
+    return [*(["-ss", _s(part.start_s)] if part.start_s else []), *ONE_GRAPH, *given(part.source.path)]
 
 
 def _still(part: Part, rate: Fraction | None) -> list[str]:
