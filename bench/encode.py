@@ -19,7 +19,7 @@ from media_pipelines.media.ffmpeg import find_ffmpeg
 
 _SECONDS = 60
 _PAIRS = 3
-_RATIO = 1.05
+_RATIO = 1.03
 _TOOK = sa.text(
     "SELECT extract(epoch FROM completed_at - started_at) FROM jobs WHERE id = :id AND status = 'completed'"
 )

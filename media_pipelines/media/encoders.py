@@ -24,7 +24,7 @@ _NVENC_SIZES: Mapping[Codec, tuple[int, int, int]] = {
     "av1": (192, 128, 8192),
 }
 _TAKEN_FOR_THE_REASON = re.compile(
-    r"Cannot load|No capable devices|OpenEncodeSession|Unknown encoder|not supported|minimum required|CUDA|driver|MFX"
+    r"Cannot load|No capable devices|OpenEncodeSession|Unknown encoder|not supported|minimum required|CUDA|driver|MFX|too small"
 )
 _HARDWARE_WORDS = re.compile(
     r"(?<![a-z])(nvenc|nvdec|cuvid|cuda|vaapi|qsv|mfx|vpl|hwaccel|hwupload|hwdownload)(?![a-z])"
@@ -198,7 +198,8 @@ def _trial(ffmpeg: Path, encoder: str, video: VideoPlan, timeout_s: float, more:
         return f"there is no device below {_RENDER_NODES}"
     quality = Crf(DEFAULT_CRF[video.codec]) if isinstance(video.quality, Target) else video.quality
     if family == "software":
-        picture, tried = "size=64x64:rate=25:duration=0.2", replace(video, quality=quality, preset="ultrafast")
+        size = f"{min(64, video.width)}x{min(64, video.height)}"  # some refuse what is too small
+        picture, tried = f"size={size}:rate=25:duration=0.2", replace(video, quality=quality, preset="ultrafast")
     else:
         picture, tried = "size=512x512:rate=25:duration=1", replace(video, quality=quality)
     filters = upload(encoder, ten_bit=video.ten_bit)

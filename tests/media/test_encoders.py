@@ -152,6 +152,11 @@ def test_nothing_that_encodes_is_an_error_with_every_reason(tmp_path: Path) -> N
         encoders.ways(program, VideoPlan("av1", Crf(30), "medium", 640, 480))
 
 
+def test_a_picture_too_small_for_a_codec_is_refused_before_any_work(ffmpeg: Path) -> None:
+    with pytest.raises(NoEncoder, match="libx265: .*too small"):
+        encoders.ways(ffmpeg, VideoPlan("hevc", Crf(30), "medium", 640, 8), prefer_hardware=False)
+
+
 def test_an_older_ffmpeg_is_not_asked_for_exact_times(ffmpeg: Path, tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text(f'#!/bin/sh\ncase "$*" in *enc_time_base*) exit 1;; esac\nexec {ffmpeg} "$@"\n')
