@@ -24,7 +24,8 @@ _NVENC_SIZES: Mapping[Codec, tuple[int, int, int]] = {
     "av1": (192, 128, 8192),
 }
 _TAKEN_FOR_THE_REASON = re.compile(
-    r"Cannot load|No capable devices|OpenEncodeSession|Unknown encoder|not supported|minimum required|CUDA|driver|MFX|too small"
+    r"Cannot load|No capable devices|OpenEncodeSession|Unknown encoder|not supported|minimum required|CUDA|driver|MFX"
+    r"|too small"
 )
 _HARDWARE_WORDS = re.compile(
     r"(?<![a-z])(nvenc|nvdec|cuvid|cuda|vaapi|qsv|mfx|vpl|hwaccel|hwupload|hwdownload)(?![a-z])"
@@ -112,7 +113,8 @@ def ways(
     if not exact:
         failure = _trial(ffmpeg, software, video, timeout_s)
     if failure is None:
-        found.append(Way(Encoder(software, hardware=False, reason="; ".join(reasons)), tone_map=tone_map))
+        why = "; ".join(reasons) or ("it needs no device" if found else "no hardware encodes this")
+        found.append(Way(Encoder(software, hardware=False, reason=why), tone_map=tone_map))
     if not found:
         raise errors.NoEncoder(video.codec, (*reasons, f"{software}: {failure}"))
     return tuple(replace(way, exact_times=exact) for way in found)
@@ -134,20 +136,6 @@ def blames_hardware(error: errors.MediaError) -> bool:
     if error.exit_code < 0:
         return error.exit_code in _CRASHES
     return any(_HARDWARE_WORDS.search(line) for line in error.stderr_tail)
-
-
-def choose_h264(ffmpeg: Path, *, prefer_hardware: bool = True, timeout_s: float = 10) -> Encoder:
-    """The H.264 encoder for pieces of several runs. Ask again for each job: a fallback must not stick."""
-    return ways(ffmpeg, _TRIAL_H264, prefer_hardware=prefer_hardware, timeout_s=timeout_s)[0].encoder
-
-
-def suited(encoder: Encoder, width: int, height: int) -> Encoder:
-    """The encoder itself, or the software one where the picture is too small or too large for the hardware."""
-    failure = _unsuited(encoder.name, width, height) if encoder.hardware else None
-    if failure is None:
-        return encoder
-    software = ENCODERS[codec_of(encoder.name)]["software"]
-    return Encoder(software, hardware=False, reason=f"{encoder.name}: {failure}")
 
 
 def available(ffmpeg: Path, codec: Codec = "h264", *, timeout_s: float = 10) -> list[tuple[str, str | None]]:

@@ -75,6 +75,7 @@ def _database(settings: Settings, running: lock.Holder | None) -> Finding:
 
 
 def _ffmpeg(settings: Settings) -> Iterator[Finding]:
+    from media_pipelines.media.encoder_flags import ENCODERS
     from media_pipelines.media.encoders import available
     from media_pipelines.media.errors import FfmpegMissing
     from media_pipelines.media.ffmpeg import find_ffmpeg, version
@@ -89,6 +90,12 @@ def _ffmpeg(settings: Settings) -> Iterator[Finding]:
     one_works = any(failure is None for _, failure in trials)
     for name, failure in trials:
         yield _encoder(name, failure, one_works=one_works)
+    for codec in sorted(ENCODERS.keys() - {"h264"}):
+        working = [name for name, failure in available(ffmpeg, codec) if failure is None]
+        text = (
+            f"{codec} by {', '.join(working)}" if working else f"nothing encodes {codec}: policies must not ask for it"
+        )
+        yield Finding("encoder", ok=True, text=text)
 
 
 def _encoder(name: str, failure: str | None, *, one_works: bool) -> Finding:

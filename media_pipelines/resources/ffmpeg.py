@@ -5,8 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from jobqueue_bridge.settings import load_settings
-from media_pipelines.media import encoders, ffmpeg
-from media_pipelines.media.encoders import Encoder
+from media_pipelines.media import ffmpeg
 from media_pipelines.media.probe import Prober
 
 
@@ -27,7 +26,3 @@ class Ffmpeg(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def prober(self, workers: int = 1) -> Prober:
         return Prober(workers=workers)
-
-    def h264_encoder(self) -> Encoder:
-        """NVENC where a test encode proves it, else libx264, with the reason."""
-        return encoders.choose_h264(self.program, prefer_hardware=self.prefers_hardware)

@@ -6,52 +6,69 @@ import pytest
 from jobqueue_bridge.params.fields import Preset
 from media_pipelines.media import encoders
 from media_pipelines.media.encoder_flags import ENCODERS, flags
-from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError, NoEncoder, OutputRejected
 from media_pipelines.media.plan import Bitrate, Codec, Crf, Target, VideoPlan
 
-NVENC = Encoder("h264_nvenc", hardware=True, reason="a test encode succeeded")
+
+def h264(width: int = 1280, height: int = 720) -> VideoPlan:
+    return VideoPlan("h264", Crf(23), "medium", width, height)
 
 
 def test_the_hardware_is_chosen_only_when_it_encodes(ffmpeg: Path) -> None:
-    chosen = encoders.choose_h264(ffmpeg)
+    first = encoders.ways(ffmpeg, h264())[0]
     verdicts = dict(encoders.available(ffmpeg))
-    assert chosen.hardware is (verdicts["h264_nvenc"] is None)
+    assert first.encoder.hardware is any(verdicts[name] is None for name in verdicts if name != "libx264")
     assert verdicts["libx264"] is None
-    assert chosen.reason
-    assert "0x" not in chosen.reason
-    assert "\n" not in chosen.reason
+    assert first.reason
+    assert "0x" not in first.reason
+    assert "\n" not in first.reason
 
 
-def test_a_preference_for_software_is_obeyed_and_recorded(ffmpeg: Path) -> None:
-    assert encoders.choose_h264(ffmpeg, prefer_hardware=False) == Encoder(
-        "libx264", hardware=False, reason="hardware encoding is switched off"
-    )
+def device(folder: Path, ffmpeg: Path, does: str) -> Path:
+    """An ffmpeg whose NVENC does what a line of shell says; all else is real."""
+    program = folder / "ffmpeg"
+    program.write_text(f'#!/bin/sh\ncase $* in *nvenc*) {does};; esac\nexec {ffmpeg} "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("does", "reason"),
     [
-        ("sleep 5", "took longer than 0.3 s"),
+        ("sleep 9", "h264_nvenc: the test encode took longer than 2 s"),
         ("echo '[h264_nvenc @ 0x55] Cannot load libcuda.so.1' >&2; exit 1", "h264_nvenc: Cannot load libcuda.so.1"),
-        ("exit 3", "exit code 3"),
+        ("exit 3", "h264_nvenc: the test encode failed with exit code 3"),
     ],
 )
-def test_why_not_is_told_in_a_few_words(tmp_path: Path, script: str, reason: str) -> None:
-    program = tmp_path / "ffmpeg"
-    program.write_text(f"#!/bin/sh\ncase $* in *nvenc*) {script};; esac\n")
-    program.chmod(0o755)
-    chosen = encoders.choose_h264(program, timeout_s=0.3)
-    assert chosen.name == "libx264"
-    assert reason in chosen.reason
+def test_why_not_is_told_in_a_few_words(ffmpeg: Path, tmp_path: Path, does: str, reason: str) -> None:
+    (way,) = encoders.ways(device(tmp_path, ffmpeg, does), h264(), timeout_s=2)
+    assert str(way) == "libx264"
+    assert reason in way.reason
+
+
+def test_hardware_that_works_comes_first_and_software_last(ffmpeg: Path, tmp_path: Path) -> None:
+    ladder = encoders.ways(device(tmp_path, ffmpeg, "exit 0"), h264())
+    assert [str(way) for way in ladder] == [
+        "h264_nvenc (hardware decode)", "h264_nvenc (software decode)", "libx264",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("width", "height", "name"),
-    [(1920, 1080, "h264_nvenc"), (101, 77, "libx264"), (7680, 4320, "libx264"), (1920, 32, "libx264")],
+    [(1920, 1080, "h264_nvenc"), (100, 76, "libx264"), (7680, 4320, "libx264"), (1920, 32, "libx264")],
 )
-def test_a_size_that_the_hardware_cannot_do_goes_to_software(width: int, height: int, name: str) -> None:
-    assert encoders.suited(NVENC, width, height).name == name
+def test_a_size_that_the_hardware_cannot_do_goes_to_software(
+    ffmpeg: Path, tmp_path: Path, width: int, height: int, name: str
+) -> None:
+    first = encoders.ways(device(tmp_path, ffmpeg, "exit 0"), h264(width, height))[0]
+    assert first.encoder.name == name
+    assert name == "h264_nvenc" or f"h264_nvenc: cannot encode {width}×{height}" in first.reason
+
+
+def test_ten_bits_of_h264_are_software_s_alone(ffmpeg: Path, tmp_path: Path) -> None:
+    deep = VideoPlan("h264", Crf(23), "medium", 1280, 720, ten_bit=True)
+    (way,) = encoders.ways(device(tmp_path, ffmpeg, "exit 0"), deep)
+    assert (str(way), way.reason) == ("libx264", "no hardware encodes this")
 
 
 def hardware_failure(*stderr: str, exit_code: int = 1) -> FfmpegFailed:
@@ -153,7 +170,7 @@ def test_nothing_that_encodes_is_an_error_with_every_reason(tmp_path: Path) -> N
 
 
 def test_a_picture_too_small_for_a_codec_is_refused_before_any_work(ffmpeg: Path) -> None:
-    with pytest.raises(NoEncoder, match="libx265: .*too small"):
+    with pytest.raises(NoEncoder, match=r"libx265: .*too small"):
         encoders.ways(ffmpeg, VideoPlan("hevc", Crf(30), "medium", 640, 8), prefer_hardware=False)
 
 
