@@ -14,6 +14,8 @@ _ALIKE_UP_TO = 8.0
 # ever do, so that only few pairs are compared.
 _BANDS, _BITS = 3, 21
 _NEIGHBOURS = 50
+# Chance gives two different videos of so many frames one band in common, hardly ever two.
+_MANY_FRAMES = 10
 
 
 class Item(Protocol):
@@ -135,7 +137,10 @@ def _candidates(hashed: Sequence[Item], frames: Sequence[list[int]]) -> Iterator
             break
         is_as_long = lengths[b] - lengths[a] <= np.maximum(_SECONDS, _SHARE * lengths[b])
         found.append(a[is_as_long] * len(frames) + b[is_as_long])
-    for pair in np.unique(np.concatenate(found)):
+    pairs, hits = np.unique(np.concatenate(found), return_counts=True)
+    counts = np.array([len(one) for one in frames])
+    fewer = np.minimum(counts[pairs // len(frames)], counts[pairs % len(frames)])
+    for pair in pairs[(hits > 1) | (fewer < _MANY_FRAMES)]:
         yield divmod(int(pair), len(frames))
 
 
