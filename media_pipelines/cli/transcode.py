@@ -87,10 +87,21 @@ def _files(settings: Settings, paths: Sequence[Path], *, recursive: bool) -> Ite
     for path in paths:
         named = root / in_library(settings, path)
         for file in files.find_videos(root, named, _tell_skipped, recursive=recursive):
-            if file not in seen:
+            if not _is_utf8(file):
+                _tell_skipped(file, "its name is not valid UTF-8")
+            elif file not in seen:
                 seen.add(file)
                 shown = str(file.relative_to(named)) if named.is_dir() else file.name
                 yield _File(file, str(file.relative_to(root)), shown)
+
+
+def _is_utf8(path: Path) -> bool:
+    """No row can hold another name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tell_skipped(path: Path, reason: str) -> None:

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 
@@ -328,6 +329,7 @@ def _complete(attempt: Attempt, work: Work, told: dict[str, Any], output_path: s
 
     def remember(connection: Any) -> None:
         outcomes.record(connection, made, output_path, policy, Result.COMPLIANT, detail, job_id)
+        videos.update(connection, UUID(told["outputVideoId"]), fingerprint=made)
         if work.task is not None:
             outcomes.record(connection, work.task.content, source_path, policy, Result.DONE, detail, job_id)
 

@@ -1,5 +1,6 @@
 """`transcode` and `config policy` as commands: what they print and how they end."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_bad_usage_ends_with_2_and_queues_nothing(
     ended = cli("transcode", *(argument.format(policy=policy, films=films) for argument in arguments))
     assert (ended.code, pending(database)) == (2, 0)
     assert said in ended.err
+
+
+def test_what_no_job_can_name_is_passed_over_and_said(cli: Cli, policy: Path, films: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(films / "latin-") + b"\xe9.mp4"))
+    odd.write_bytes((films / "wide.mp4").read_bytes())
+    os.mkfifo(films / "fifo.mp4")
+    ended = cli("transcode", "--policy", str(policy), str(odd), str(films / "fifo.mp4"))
+    (films / "fifo.mp4").unlink()
+    assert (ended.code, ended.out) == (0, "Total: 0 files: 0 queued, 0 skipped, 0 failed\n")
+    assert "its name is not valid UTF-8" in ended.err
+    assert "it is not a regular file" in ended.err
 
 
 def test_a_folder_without_videos_is_no_error(cli: Cli, policy: Path, library: Path) -> None:

@@ -384,6 +384,19 @@ def test_a_file_that_a_live_job_works_on_is_not_queued_again(
     assert first["jobId"] in again.json[0]["reason"]
 
 
+def test_the_time_that_earlier_jobs_took_is_the_next_estimate(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    clip("film.mp4", *X264, tones=0)
+    command = ("transcode", "--policy", policy(TINY), "library/videos", "--json")
+    assert cli(*command).json[0]["estimateIsMeasured"] is False
+    took_s = only(work())["encodeSeconds"]
+    clip("next.mp4", *X264, tones=0, seconds=2)
+    (_, following) = cli(*command, "-n").json
+    assert following["estimateIsMeasured"] is True
+    assert following["estimatedSeconds"] == pytest.approx(2 * took_s, rel=0.1)
+
+
 def test_a_job_learns_what_an_unknown_file_holds(
     cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]],
     database: sa.Engine,
