@@ -39,6 +39,7 @@ _USUAL_FPS = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001, 
 _JOINING_PERCENT = 5.0
 # Less than this is how containers round; more would be a picture that is over while sound goes on.
 _PICTURE_MAY_MISS_S = 0.25
+_PART_MAY_MISS_S = 0.5
 # Size, time, composition offset, key frame and chunk of a sample, were each in a table entry of its own. (Seen: 9.)
 _INDEX_BYTES_PER_SAMPLE = 40
 _NO_ROOM = "reserved_moov_size is too small"
@@ -466,7 +467,10 @@ class _Maker:
         self._run_one(self._command(cut, path, keep_picture=keep_picture), cut.length_s, self._progress.piece(cut))
         if cut.whole:
             verify.verify_piece(self._prober, self._items[cut.item].source, path)
-        return self._prober.probe(path)
+        made = self._prober.probe(path)
+        if not cut.whole:
+            _require_picture(cut, made)
+        return made
 
     def _command(self, cut: Cut, path: Path, *, keep_picture: bool) -> list[str]:
         with_audio = self._chosen.has_audio
@@ -491,6 +495,15 @@ class _Maker:
         if could_stay > stayed:
             words += f" ({could_stay} had the common shape, but other encoder settings than ours)"
         return words
+
+
+def _require_picture(cut: Cut, made: Probe) -> None:
+    """That a part of a source shows it to the end: sound is padded, so that the length alone says nothing."""
+    shown_s = made.video.duration_s or made.duration_s or 0.0
+    source = cut.parts[-1].source
+    if cut.length_s is not None and isinstance(source, Probe) and shown_s < cut.length_s - _PART_MAY_MISS_S:
+        ended_s = cut.parts[-1].start_s + shown_s
+        raise errors.OutputRejected(source.path, (f"its picture ends at {ended_s:.2f} s, before it should",))
 
 
 class _JoinProgress:

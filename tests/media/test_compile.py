@@ -338,6 +338,14 @@ def test_a_crossfade_takes_at_most_half_of_each_side(clips: Clips, prober: Probe
     assert [len(cut.parts) for cut in hard] == [1, 1]
 
 
+def test_a_truncated_source_does_not_pass_into_a_crossfade_either(clips: Clips, joiner: Joiner, tmp_path: Path) -> None:
+    full = clips.make("long.mkv", "-i", str(clips.long), "-c", "copy")
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(full.read_bytes()[: full.stat().st_size // 2])
+    with pytest.raises(errors.OutputRejected, match=r"cut.mkv was rejected: its picture ends at"):
+        joiner.join(cut, clips.plain, crossfade_s=0.3)
+
+
 def test_a_title_card_stands_before_its_video(solids: list[Probe], joiner: Joiner, tmp_path: Path) -> None:
     cards = []
     for n in range(2):
