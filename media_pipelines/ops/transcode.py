@@ -20,6 +20,7 @@ from media_pipelines.media import files
 from media_pipelines.media import replace as replacing
 from media_pipelines.media.errors import CannotTranscode, OutputRejected, ResultTooLarge, TargetUnreachable
 from media_pipelines.media.fingerprint import fingerprint
+from media_pipelines.media.plan import EncodePlan
 from media_pipelines.media.policy import Encode, Refuse, Skip
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.replace import Identity
@@ -223,8 +224,16 @@ def verify_result(context: dg.OpExecutionContext, work: Work, job: JobRow, queue
         except OutputRejected as error:
             said = f"Its result failed verification: {'; '.join(error.problems)}"
             _remember_failure(attempt, queue, work, task, policy, Result.FAILED_VERIFY, said)
+            if _brings_damage_along(plan, error):
+                reason = f"{said}. What is copied brings its damage along: does the source play to its end?"
+                raise CannotTranscode(task.source.path, reason) from error
             raise
         return replace(work, result=result)
+
+
+def _brings_damage_along(plan: EncodePlan, error: OutputRejected) -> bool:
+    copied = any(track.codec is None for track in plan.audio)
+    return copied and any("does not decode" in problem for problem in error.problems)
 
 
 def _remember_failure(

@@ -446,6 +446,19 @@ def test_a_result_that_fails_verification_is_discarded_and_not_made_again(
     assert (by_hand.status, "was left as it is" in (by_hand.error or "")) == (JobStatus.FAILED, True)
 
 
+def test_a_track_that_is_damaged_in_the_source_is_named_as_the_reason(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
+) -> None:
+    path = clip("film.mkv", *X264, *AAC, "-bsf:a", "noise=amount=30", seconds=2)
+    before = path.read_bytes()
+    assert cli("transcode", "--policy", policy(TINY), path).code == 0
+    (job,) = work()
+    assert job.status == JobStatus.FAILED
+    assert "film.mkv was left as it is" in (job.error or "")
+    assert "does the source play to its end?" in (job.error or "")
+    assert path.read_bytes() == before
+
+
 def test_a_quality_target_is_searched_for_and_one_that_is_out_of_reach_is_not_tried_again(
     cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
 ) -> None:
