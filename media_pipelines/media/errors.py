@@ -30,6 +30,8 @@ _PERMANENT = (
     "No such file or directory",
     "Permission denied",
     "Read-only file system",
+    "Image size is too small",
+    "Error writing trailer: Invalid argument",
     "Is a directory",
     "matches no streams",
     "does not contain any stream",

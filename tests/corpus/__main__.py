@@ -35,6 +35,7 @@ def main(words: list[str]) -> int:
                 with course.untouched(passage):
                     course.scan(passage, entries)
                     course.work(passage, entries, course.types())
+                    course.work_on_fours(passage, course.fours(entries))
     console.print(course.table(passage.rows), course.summary(passage.rows))
     wrong = [row for row in passage.rows if row.faults]
     console.print(course.table(wrong) if wrong else "Nothing is wrong.")

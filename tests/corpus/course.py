@@ -18,13 +18,24 @@ from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines.media.ffmpeg import find_ffmpeg
 from tests.corpus.passage import FOLDER, Passage, Row, fingerprints
 from tests.corpus.studio import Studio
-from tests.corpus.truth import Broken, Entry, Skipped, Sound, Unseen
+from tests.corpus.truth import Broken, Damaged, Entry, Skipped, Sound, Unseen
 
+GRID = {"width": 128, "height": 96, "fps": 10, "preset": "ultrafast"}
+_POLICY = {
+    "target_video_codec": "hevc",
+    "target_crf": 30,
+    "preset": "ultrafast",
+    "audio_transcode_to": "aac",
+    "on_larger": "keep-result",
+    "destination": "transcoded",
+}
 # What is asked of each type; small, because nobody looks at the pictures.
 ASKED: dict[JobType, dict[str, object]] = {
     JobType.VALIDATE: {},
     JobType.REENCODE_STREAMING: {"preset": "ultrafast"},
     JobType.THUMBNAIL_GENERATE: {"width": 64},
+    JobType.TRANSCODE: {"policy": _POLICY},
+    JobType.COMPILE_GIF: {"width": 64, "duration": 0.5, "fps": 10},
 }
 
 
@@ -111,6 +122,20 @@ def work(passage: Passage, entries: Iterable[Entry], job_types: Iterable[JobType
             continue
         for job_type in wanted:
             passage.one(entry, job_type.value, ASKED[job_type])
+
+
+def fours(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Sound files four at a time, and each that is not with three sound ones."""
+    sound = [entry for entry in entries if isinstance(entry.truth, Sound)]
+    others = [entry for entry in entries if isinstance(entry.truth, Broken | Damaged)]
+    even = sound + sound[: -len(sound) % 4]
+    grids = [even[n : n + 4] for n in range(0, len(even), 4)] if len(sound) >= 4 else []
+    return grids + [[*sound[n : n + 3], other] for n, other in enumerate(others) if len(sound) >= n + 3]
+
+
+def work_on_fours(passage: Passage, grids: Iterable[Sequence[Entry]]) -> None:
+    for four in grids:
+        passage.four(four, GRID)
 
 
 def types() -> list[JobType]:

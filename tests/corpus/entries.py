@@ -281,7 +281,7 @@ def streams() -> Iterator[Entry]:
     yield rich("dvd-subtitles.mkv", "-i {plain} -i {pgs} -map 0 -map 1 -c copy -c:s dvdsub")
     yield Entry(
         "late-subtitle.mkv", "streams", _remuxed("-i {plain} -i {late_subtitle} -map 0 -map 1 -c copy"),
-        Sound(audio=1, subtitles=1, seconds=6),
+        Sound(audio=1, subtitles=1),
     )  # fmt: skip
     yield rich("chapters.mkv", "-i {plain} -i {chapters} -map 0 -map_metadata 1 -c copy")
     yield rich("chapters.mp4", "-i {plain} -i {chapters} -map 0 -map_metadata 1 -c copy")

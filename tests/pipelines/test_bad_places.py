@@ -23,11 +23,13 @@ HEVC = {"policy": {"target_video_codec": "hevc", "preset": "ultrafast", "target_
 PARAMS = {
     "reencode_streaming": {"preset": "ultrafast", "crf": 1, "targetBitrate": 100_000},
     "thumbnail_generate": {},
+    "compile_gif": {"duration": 1},
     "transcode": HEVC,
 }
 WRITES_TO = {
     "reencode_streaming": "playback",
     "thumbnail_generate": "thumbnails",
+    "compile_gif": "gifs",
     "transcode": "library/videos",
 }
 Mount = Callable[..., None]

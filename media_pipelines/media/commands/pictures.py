@@ -12,7 +12,8 @@ def thumbnail(ffmpeg: Path, source: Probe, output: Path, *, at_s: float, width: 
     return [
         str(ffmpeg),
         "-y",
-        "-ss", f"{at_s:.3f}",
+        # A raw stream knows no times: of any seek in it nothing comes.
+        *(["-ss", f"{at_s:.3f}"] if at_s > 0 else []),
         *given(source.path),
         "-map", f"0:{source.video_index}",
         "-frames:v", "1",
