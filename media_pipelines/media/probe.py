@@ -162,10 +162,8 @@ class Probe:
         return {"smpte2084": "pq", "arib-std-b67": "hlg"}.get(self.color.transfer or "")  # type: ignore[return-value]
 
     def end_s(self, stream: Stream) -> float | None:
-        """When a stream ends, counted from the start of the file. What Matroska notes as a duration is its end."""
-        if stream.duration_s is None or "matroska" in self.container:
-            return stream.duration_s
-        return max(0.0, stream.start_s) + stream.duration_s
+        """When a stream ends, counted from the start of the file; None where it does not say."""
+        return _end_s(stream, matroska="matroska" in self.container)
 
     @property
     def orientation(self) -> Literal["landscape", "portrait", "square"]:
@@ -662,10 +660,29 @@ def _clock_s(text: str | None) -> float | None:
 
 
 def _duration_s(container: "InputContainer", streams: tuple[Stream, ...]) -> float | None:
-    if container.duration and container.duration > 0:
-        return float(container.duration / 1_000_000)
-    known = [stream.duration_s for stream in streams if stream.duration_s]
-    return max(known) if known else None
+    """As the container says; of sound and picture alone where a subtitle goes on after them, as those of DVDs do for
+    49 days."""
+    if not container.duration or container.duration < 0:
+        known = [stream.duration_s for stream in streams if stream.duration_s]
+        return max(known) if known else None
+    declared_s = float(container.duration / 1_000_000)
+    matroska = "matroska" in container.format.name
+    ends_s: dict[bool, list[float | None]] = {True: [], False: []}
+    for stream in streams:
+        if not stream.is_cover:
+            ends_s[stream.kind in ("video", "audio")].append(_end_s(stream, matroska=matroska))
+    shown_s = [end_s for end_s in ends_s[True] if end_s]
+    others_s = [end_s for end_s in ends_s[False] if end_s]
+    if len(shown_s) < len(ends_s[True]) or not others_s or max(others_s) <= max(shown_s):
+        return declared_s
+    return min(declared_s, max(shown_s))
+
+
+def _end_s(stream: Stream, *, matroska: bool) -> float | None:
+    """When a stream ends, counted from the start of the file. What Matroska notes as a duration is its end."""
+    if stream.duration_s is None or matroska:
+        return stream.duration_s
+    return max(0.0, stream.start_s) + stream.duration_s
 
 
 def _sar(video: "VideoStream", *, turned: bool) -> Fraction:

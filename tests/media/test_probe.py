@@ -413,3 +413,8 @@ def test_only_a_file_without_any_turned_track_is_upright(clips: Clips, tmp_path:
         assert not mp4.is_upright(damaged)
     damaged.write_bytes(b"\0\0\0\0moov" + b"\0\0\0\1" * 50)
     mp4.is_upright(damaged)
+
+
+def test_a_subtitle_that_goes_on_does_not_make_a_video_longer(prober: Prober, clips: Clips) -> None:
+    """The last one of a DVD stands for 49 days."""
+    assert (prober.probe(clips.late_subtitle, decode_frames=5).duration_s or 0) < 2
