@@ -33,6 +33,7 @@ FOUR_AT_A_TIME = [
     ("variable.mkv", "240.mp4", "starts-at-5-s.mkv", "surround-5-1.mp4"),
     ("hdr10.mp4", "no-sound.mp4", "streamed.webm", "picture-ends-early.mkv"),
     ("new\nline.mp4", 'quo\'te "double" `tick`.mp4', "100%d %05d %s %%.mp4", "back\\slash\\n.mp4"),
+    ("pgs.mkv", "dvb.ts", "chapters.mp4", "two-videos.mkv"),
     ("portrait.mp4", "square.mp4", "jpeg.mp4", "wide-3-to-1.mp4"),
     ("zero-bytes.mp4", "portrait.mp4", "square.mp4", "wide-3-to-1.mp4"),
 ]
