@@ -56,7 +56,7 @@ def test_a_created_job_is_named_in_one_line(cli: Cli) -> None:
     ("arguments", "said"),
     [
         (("nonsense",), "unknown job type 'nonsense'"),
-        (("compile_quad",), "compile_quad"),
+        (("digest_generate",), "digest_generate"),
         (("scan", "--params", "{"), "no JSON"),
         (("scan", "--params", '{"a": NaN}'), "NaN"),
         (("scan", "--params", "[" * 5000), "deep"),
