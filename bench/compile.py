@@ -21,7 +21,7 @@ from media_pipelines.media.commands.pieces import concat_list
 from media_pipelines.media.ffmpeg import find_ffmpeg
 
 _PAIRS = 3
-_CELL_SECONDS, _CELL_SIZES = 40, ("1280x720", "720x1280", "640x480", "1920x800")
+_CELL_SECONDS, _CELL_SIZES = 20, ("1280x720", "720x1280", "640x480", "1920x800")
 _GRID = {"width": 1920, "height": 1080}
 _QUAD_RATIO = 1.05
 # Three gigabytes, twenty minutes in all: what a job costs beside its copy does not decide alone.

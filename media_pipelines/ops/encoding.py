@@ -92,8 +92,9 @@ def verify_output(
     full: bool = False,
     min_vmaf: float | None = None,
 ) -> Probe:
-    """Hold the new file against its source and the plan; `full` decodes every frame of it; with `min_vmaf`, samples
-    must look that much like the source (only where `encoded` says how it was made). What is rejected is removed.
+    """Hold the new file against its source and the plan; `full` decodes every frame that was encoded; with `min_vmaf`,
+    samples must look that much like the source (only where `encoded` says how it was made). What is rejected is
+    removed.
 
     Raises OutputRejected, MetricMissing and what `media.ffmpeg.run` raises.
     """
@@ -102,7 +103,7 @@ def verify_output(
         with ffmpeg.prober() as prober:
             result = verify.verify_encode(prober, source, plan, path)
         if full:
-            _decode_all(attempt, ffmpeg, path, result.duration_s)
+            _decode_all(attempt, ffmpeg, path, plan, result.duration_s)
         if min_vmaf is not None and encoded is not None and plan.video is not None:
             _require_vmaf(attempt, ffmpeg, source, path, encoded, min_vmaf)
     except BaseException:
@@ -224,11 +225,13 @@ def _executor(attempt: Attempt, ffmpeg: Ffmpeg) -> quality.Execute:
     return execute
 
 
-def _decode_all(attempt: Attempt, ffmpeg: Ffmpeg, path: Path, duration_s: float | None) -> None:
+def _decode_all(attempt: Attempt, ffmpeg: Ffmpeg, path: Path, plan: EncodePlan, duration_s: float | None) -> None:
+    if plan.video is None and not any(track.codec for track in plan.audio):
+        return
     broken: list[str] = []
     try:
         run(
-            decode_all(ffmpeg.program, path),
+            decode_all(ffmpeg.program, path, plan),
             duration_s=duration_s,
             stop=attempt.stop_reason,
             stall_timeout_s=ffmpeg.stall_timeout_s,

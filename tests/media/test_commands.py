@@ -11,7 +11,7 @@ from media_pipelines.media.commands.pieces import concat_copy, concat_list
 from media_pipelines.media.commands.rendition import decode_all, encode
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import Progress, run
-from media_pipelines.media.plan import Crf, EncodePlan
+from media_pipelines.media.plan import Crf, EncodePlan, TrackPlan
 from media_pipelines.media.probe import Probe, Prober, Stream
 from tests.media.conftest import Clips
 from tests.media.test_probe import STRANGE_NAMES
@@ -212,13 +212,25 @@ def test_an_encode_that_will_be_too_large_is_told_from_its_beginning() -> None:
 
 
 def test_damage_in_the_middle_of_an_output_is_found_by_decoding_it_all(
-    ffmpeg: Path, clips: Clips, tmp_path: Path
+    ffmpeg: Path, clips: Clips, plain: Probe, tmp_path: Path
 ) -> None:
     content = bytearray(clips.plain.read_bytes())
     middle = content.index(b"mdat") + 4000
     content[middle : middle + 400] = bytes(400)
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(content)
-    run(decode_all(ffmpeg, clips.plain), duration_s=1)
+    run(decode_all(ffmpeg, clips.plain, _plan(plain)), duration_s=1)
     with pytest.raises(errors.FfmpegFailed):
-        run(decode_all(ffmpeg, damaged), duration_s=1)
+        run(decode_all(ffmpeg, damaged, _plan(plain)), duration_s=1)
+
+
+def test_beside_a_copied_picture_the_sound_that_was_encoded_is_decoded(
+    ffmpeg: Path, prober: Prober, clips: Clips
+) -> None:
+    """What was copied is as it was in the source; the second track became AAC."""
+    rich = prober.probe(clips.rich)
+    first, second = rich.audio
+    plan = EncodePlan("matroska", video=None, audio=(TrackPlan(first), TrackPlan(second, "aac", 128, 2)))
+    command = decode_all(ffmpeg, rich.path, plan)
+    assert [command[n + 1] for n, word in enumerate(command) if word == "-map"] == ["0:a:1"]
+    run(command, duration_s=1)

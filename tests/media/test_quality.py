@@ -125,3 +125,11 @@ def test_the_search_converges_within_its_tries(target: float, bend: float) -> No
     else:
         assert chosen is not None
         assert vmaf(chosen) - target <= 1.0 or chosen == best
+
+
+def test_slow_motion_is_searched_and_scored_at_the_rate_that_it_gets(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
+) -> None:
+    source = prober.probe(clips.picture("slow-motion.mp4", "160x90", "240"))
+    assert search(ffmpeg, source, Target("xpsnr", 30.0), tmp_path).best.score >= 30.0
+    assert score(ffmpeg, source, 10, "xpsnr", tmp_path) > 35.0

@@ -79,14 +79,16 @@ def cover(ffmpeg: Path, source: Probe, stream: Stream, output: Path) -> list[str
     ]  # fmt: skip
 
 
-def decode_all(ffmpeg: Path, path: Path) -> list[str]:
-    """Every frame of picture and sound, kept nowhere. The first that does not decode ends it with an error."""
+def decode_all(ffmpeg: Path, path: Path, plan: EncodePlan) -> list[str]:
+    """Every frame of picture and sound, kept nowhere; of a copied picture only the sound that was encoded, since the
+    rest is as it was in the source. The first that does not decode ends it with an error."""
+    encoded = [n for n, track in enumerate(plan.audio) if track.codec]
+    maps = ["0:v:0", "0:a?"] if plan.video else [f"0:a:{n}" for n in encoded]
     return [
         str(ffmpeg),
         "-xerror",
         *given(path),
-        "-map", "0:v:0",
-        "-map", "0:a?",
+        *(argument for one in maps for argument in ("-map", one)),
         "-f", "null",
         "-",
     ]  # fmt: skip
@@ -98,7 +100,7 @@ def picture(source: Probe, video: VideoPlan, way: Way) -> list[str]:
     return [
         *(["-filter:v:0", ",".join(chain)] if chain else []),
         *flags(way.encoder.name, video, source.hdr10 if video.hdr == "keep" else None),
-        *(_sane_rate(source) or (EXACT_TIMES if way.exact_times else ())),
+        *(EXACT_TIMES if way.exact_times else ()),
     ]
 
 
@@ -106,6 +108,7 @@ def filters(source: Probe, video: VideoPlan, tone_map: Sequence[str] = ()) -> li
     """What turns a decoded picture into the planned one, in memory."""
     return [
         *(["bwdif=mode=send_frame:deint=interlaced"] if video.deinterlace else []),
+        *_sane_rate(source),
         *_sized(source, video),
         *(tone_mapped(source, tone_map) if video.hdr == "tonemap" and tone_map else []),
     ]
@@ -155,7 +158,7 @@ def tone_mapped(source: Probe, tone_map: Sequence[str]) -> list[str]:
 def _sane_rate(source: Probe) -> list[str]:
     """Frame times are kept as they are, unless a wrong time base claims thousands of frames a second. (Not `-fpsmax`,
     which makes every output constant and doubles the frames of a screen recording.)"""
-    return ["-r:v:0", str(MAX_FPS)] if source.fps and source.fps > MAX_FPS else []
+    return [f"fps={MAX_FPS}"] if source.fps and source.fps > MAX_FPS else []
 
 
 def _tagged(source: Probe, plan: EncodePlan) -> list[str]:
