@@ -27,8 +27,9 @@ def restore(
     settings = load_settings()
     engine = engine_for(settings)
     journal = Journal(engine, settings.media_library_path)
-    for note in journal.recover_abandoned():
-        err.print(printable(note), markup=False)
+    if not dry_run:
+        for note in journal.recover_abandoned():
+            err.print(printable(note), markup=False)
     with engine.connect() as connection:
         change = _named(connection, reference)
     try:

@@ -72,6 +72,17 @@ def test_a_dry_run_restores_nothing(cli: Cli, replaced: Replace, library: Path) 
     assert (library / "inbox/a.mp4").read_bytes() == b"new"
 
 
+def test_a_dry_run_leaves_what_a_crash_left(cli: Cli, replaced: Replace, connection: sa.Connection) -> None:
+    left = replaced("a.mp4")
+    connection.execute(sa.text("UPDATE file_changes SET state = 'intended', finished_at = NULL"))
+    connection.execute(sa.text("UPDATE jobs SET status = 'failed', lease_token = NULL"))
+    states = sa.text("SELECT state FROM file_changes WHERE id = :id")
+    cli("restore", str(left.id), "--dry-run")
+    assert connection.execute(states, {"id": left.id}).scalar_one() == "intended"
+    cli("restore", str(left.id))
+    assert connection.execute(states, {"id": left.id}).scalar_one() == "undone"
+
+
 def test_a_file_that_was_edited_since_is_not_thrown_away(cli: Cli, replaced: Replace, library: Path) -> None:
     change = replaced("a.mp4")
     (library / "inbox/a.mp4").write_bytes(b"edited by hand")
