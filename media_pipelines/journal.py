@@ -191,14 +191,16 @@ class Journal:
         """Let a video's file go to a free name, with its sidecars, and its row follow with these columns.
 
         `on_bytes` hears of every piece that is copied or read back, where disks differ; what it raises ends the move.
-        Raises LeaseLost, SourceChanged, TargetExists, DiskFull, CopyDiffers, ChangeUnderWay or OSError, with everything
-        as it was before.
+        Raises LeaseLost, SourceChanged, TargetExists, NotWritable, DiskFull, CopyDiffers, ChangeUnderWay or OSError,
+        with everything as it was before.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
+        original = replace.seen(path)
+        for folder in (path.parent, target.parent):
+            files.require_folder(folder)
         if replace.found(target) is not None:
             raise TargetExists(target)
         relocation = Relocation(
-            path, target, files.partial_path(target, mark), replace.seen(path), relocate.sidecars(path, target)
+            path, target, files.partial_path(target, mark), original, relocate.sidecars(path, target)
         )
         with self._engine.begin() as connection:
             change = file_changes.intend(connection, held, self._new_move(video_id, relocation, columns))
@@ -299,7 +301,13 @@ class Journal:
             return file_changes.settle(connection, change.id, ChangeState.ROLLED_BACK)
         if stage == "orphaned":
             files.publish(replacement.partial, replacement.target)
-        replacement.finish(self._after_step)
+        try:
+            replacement.finish(self._after_step)
+        except OSError as error:
+            if not replacement.cannot_finish(error):
+                raise
+            replacement.take_back()
+            return file_changes.settle(connection, change.id, ChangeState.ROLLED_BACK)
         done = self._follow(connection, change)
         self._after_step("recorded")
         return done
@@ -325,7 +333,13 @@ class Journal:
             relocation.roll_back()
             self._after_step("rolled back")
             return file_changes.settle(connection, change.id, if_rolled_back)
-        relocation.finish(self._after_step)
+        try:
+            relocation.finish(self._after_step)
+        except OSError as error:
+            if not relocation.cannot_finish(error):
+                raise
+            relocation.take_back()
+            return file_changes.settle(connection, change.id, if_rolled_back)
         settled = follow(connection, change)
         self._after_step("recorded")
         return settled
@@ -399,7 +413,8 @@ class Journal:
     def _move_back(self, connection: sa.Connection, change: FileChange) -> FileChange:
         self._require_way_back(change)
         here, there = self._root / change.target, self._root / change.path
-        there.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (here.parent, there.parent):
+            files.require_folder(folder)
         way = dataclasses.replace(self._way_back(change), original=replace.seen(here))
         try:
             if way.needs_copy():

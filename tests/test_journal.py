@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -455,6 +456,61 @@ def test_only_sidecars_of_this_very_video_come_along(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.mkv").touch()
     assert relocate.sidecars(tmp_path / "a.mp4", tmp_path / "to/c.mkv") == ()
+
+
+@pytest.fixture
+def own_disk(stage: Stage) -> Iterator[Path]:
+    """The folder of the video is a file system of its own."""
+    folder = stage.path.parent
+    made = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+    stage.path.write_bytes(OLD)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("move", ["two"], indirect=True)
+def test_a_disk_that_gets_read_only_during_a_move_keeps_the_only_copy(own_disk: Path, move: Move) -> None:
+    """Not the one copy here and the other there, for somebody to find out which is whose."""
+
+    def remount(step: str) -> None:
+        if step == "published":
+            subprocess.run(["mount", "-o", "remount,ro", own_disk], check=True)
+
+    with pytest.raises(OSError, match="Read-only"):
+        move.go(remount)
+    assert [state for state, _ in move.stage.changes()] == ["rolled_back"]
+    move.assert_at(move.stage.path)
+    with pytest.raises(errors.NotWritable):
+        move.go()
+    assert len(move.stage.changes()) == 1, "it is not even intended"
+
+
+@pytest.mark.parametrize("move", ["two"], indirect=True)
+def test_an_undo_onto_a_disk_that_is_read_only_leaves_the_move_as_it_is(own_disk: Path, move: Move) -> None:
+    change = move.go()
+    subprocess.run(["mount", "-o", "remount,ro", own_disk], check=True)
+    with pytest.raises(errors.NotWritable):
+        move.journal().undo(change)
+    move.assert_at(move.target)
+    assert [state for state, _ in move.stage.changes()] == ["done"]
+
+
+def test_an_original_whose_name_may_not_go_stays_the_only_file(stage: Stage) -> None:
+    def pin(step: str) -> None:
+        if step == "published":
+            made = subprocess.run(["chattr", "+i", stage.path], capture_output=True, text=True, check=False)
+            if made.returncode != 0:
+                pytest.skip(f"no file can be made immutable here: {made.stderr.strip()}")
+
+    try:
+        with pytest.raises(PermissionError):
+            stage.replace("a.mkv", keep=False, after_step=pin)
+    finally:
+        subprocess.run(["chattr", "-i", stage.path], capture_output=True, check=False)
+    assert_whole(stage, "a.mp4")
+    assert [state for state, _ in stage.changes()] == ["rolled_back"]
 
 
 # Undoing

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _PIECE_BYTES = 4 * 1024 * 1024
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.EACCES}
+_NO_RIGHTS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 _NEVER_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 OnSkip = Callable[[Path, str], None]
@@ -234,7 +236,7 @@ def flush(path: Path) -> None:
 
 
 def rename_to_free_name(partial: Path, target: Path) -> None:
-    """Raises TargetExists; OSError with EXDEV where the target lies on another file system.
+    """Raises TargetExists; OSError, with EXDEV where the target lies on another file system. Then all is as it was.
 
     The first way that the file system offers: exFAT and many network mounts lack one or two of the three."""
     for rename in (_rename_noreplace, _link_and_unlink):
@@ -261,21 +263,33 @@ def _rename_noreplace(partial: Path, target: Path) -> None:
 
 def _link_and_unlink(partial: Path, target: Path) -> None:
     os.link(partial, target)
-    partial.unlink()
+    try:
+        partial.unlink(missing_ok=True)
+    except OSError:
+        if os.path.lexists(partial):
+            target.unlink()
+        raise
 
 
 def _reserve_and_replace(partial: Path, target: Path) -> None:
     """Last resort: the name is taken by an empty file first, which a crash in between would leave."""
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError as error:
         raise errors.TargetExists(target) from error
-    partial.replace(target)
+    placeholder = os.fstat(descriptor)
+    os.close(descriptor)
+    try:
+        partial.replace(target)
+    except OSError:
+        if os.path.samestat(target.lstat(), placeholder):
+            target.unlink()
+        raise
 
 
 def copy(source: Path, target: Path, on_bytes: Callable[[int], None] | None = None) -> str:
-    """Copy content, mode and times to a new name, and return once the disk has them. Returns the SHA-256 of what was
-    read; `on_bytes` hears of every piece."""
+    """Copy content to a new name, with mode and times where the file system takes them, and return once the disk has
+    them. Returns the SHA-256 of what was read; `on_bytes` hears of every piece."""
     digest = hashlib.sha256()
     with source.open("rb") as reading, target.open("wb") as writing:
         while piece := reading.read(_PIECE_BYTES):
@@ -283,9 +297,20 @@ def copy(source: Path, target: Path, on_bytes: Callable[[int], None] | None = No
             writing.write(piece)
             if on_bytes:
                 on_bytes(len(piece))
-    shutil.copystat(source, target)
+    with rights_may_be_refused():
+        shutil.copystat(source, target)
     flush(target)
     return digest.hexdigest()
+
+
+@contextmanager
+def rights_may_be_refused() -> Iterator[None]:
+    """Not every file system has modes, owners and times that can be set; a file is whole without them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_RIGHTS:
+            raise
 
 
 def forget_cached(path: Path) -> None:

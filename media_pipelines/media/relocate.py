@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from media_pipelines.media import errors, files
-from media_pipelines.media.replace import AfterStep, Identity, found, require_unchanged
+from media_pipelines.media.replace import REFUSED, AfterStep, Identity, found, remove_if_there, require_unchanged
 
 # Subtitles and descriptions that players look for beside a video of the same name.
 _SIDECARS = frozenset({".srt", ".vtt", ".ass", ".ssa", ".sub", ".idx", ".sup", ".smi", ".nfo"})
@@ -50,6 +50,8 @@ class Relocation:
         files.require_free_space(self.partial, self.original.size_bytes)
         try:
             digest = files.copy(self.path, self.partial, on_bytes)
+            # recovery knows the copy by its time: a file system that takes none is no place to move to
+            os.utime(self.partial, ns=(self.original.mtime_ns, self.original.mtime_ns))
             files.forget_cached(self.partial)
             if files.sha256(self.partial, on_bytes) != digest:
                 raise errors.CopyDiffers(self.path)
@@ -90,8 +92,18 @@ class Relocation:
             files.flush(self.path.parent)
         after_step("flushed")
 
+    def cannot_finish(self, error: OSError) -> bool:
+        """Whether the old name may not be removed: its disk is read-only by now, or its folder another's."""
+        return error.errno in REFUSED and self.original.likeness(found(self.path)) > 0
+
+    def take_back(self) -> None:
+        """The second name goes again. Only while `cannot_finish`: the file is whole under its first."""
+        self.target.unlink(missing_ok=True)
+        self.roll_back()
+        files.flush(self.target.parent)
+
     def roll_back(self) -> None:
-        self.partial.unlink(missing_ok=True)
+        remove_if_there(self.partial)
 
     def reversed(self, original: Identity, partial: Path) -> "Relocation":
         back = tuple((there, here) for here, there in self.sidecars)

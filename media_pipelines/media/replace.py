@@ -8,7 +8,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from media_pipelines.media import errors, files
 
 BACKUP_SUFFIX = ".original"
 _ROUNDED_NS = 2_000_000_000  # FAT keeps two seconds
+REFUSED = {errno.EPERM, errno.EACCES, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EINVAL}
 
 AfterStep = Callable[[str], None]
@@ -71,6 +71,12 @@ def found(path: Path) -> Identity | None:
         return None
 
 
+def remove_if_there(path: Path) -> None:
+    """A read-only disk refuses to remove also what it does not hold."""
+    if found(path) is not None:
+        path.unlink(missing_ok=True)
+
+
 def require_unchanged(path: Path, expected: Identity) -> None:
     """Raises SourceChanged."""
     if found(path) != expected:
@@ -80,8 +86,9 @@ def require_unchanged(path: Path, expected: Identity) -> None:
 def take_over_rights(original: Path, partial: Path) -> None:
     """Mode and owner, as far as this process may give them."""
     status = original.stat()
-    with suppress(PermissionError):  # some file systems have neither
+    with files.rights_may_be_refused():
         partial.chmod(stat.S_IMODE(status.st_mode))
+    with files.rights_may_be_refused():
         os.chown(partial, status.st_uid, status.st_gid)
 
 
@@ -174,14 +181,23 @@ class Replacement:
             files.flush(folder)
         after_step("flushed")
 
+    def cannot_finish(self, error: OSError) -> bool:
+        """Whether the old name may not be removed, though the result has its own: in a sticky folder, for one."""
+        return self.renames and error.errno in REFUSED and self.original.likeness(found(self.path)) > 0
+
+    def take_back(self) -> None:
+        """What `roll_back` does, after the result got its name. Only while the original is at its path."""
+        self.target.unlink(missing_ok=True)
+        self.roll_back()
+
     def roll_back(self) -> None:
         """A whole file is at the path, and the result and what was kept for it are gone. What was kept stays where
         the path holds something else by now: it is the last copy then."""
         if self.backup is not None and found(self.path) is None:
             files.publish(self.backup, self.path)
-        self.partial.unlink(missing_ok=True)
+        remove_if_there(self.partial)
         if self.unfinished_backup is not None:
-            self.unfinished_backup.unlink(missing_ok=True)
+            remove_if_there(self.unfinished_backup)
         if self.backup is not None and self._is_needless(self.backup):
             self.backup.unlink()
         files.flush(self.path.parent)

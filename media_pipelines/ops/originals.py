@@ -8,6 +8,7 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.file_changes import FileChange
 from jobqueue_bridge.videos import Video
 from media_pipelines.journal import Journal
+from media_pipelines.media import replace
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.replace import Identity
 from media_pipelines.ops.outputs import owner
@@ -80,11 +81,11 @@ def replace_original(
 def move_original(attempt: Attempt, queue: Queue, library: Library, video: Video, target: Path) -> FileChange:
     """Let a video's file go to a free name, and its row follow, whatever crashes meanwhile.
 
-    Raises SourceChanged, TargetExists, DiskFull, CopyDiffers, LeaseLost, ChangeUnderWay or OSError: then all is as it
-    was.
+    Raises SourceChanged, TargetExists, NotWritable, DiskFull, CopyDiffers, LeaseLost, ChangeUnderWay or OSError: then
+    all is as it was.
     """
     path = library.path(video.path)
-    to_do_bytes = 2 * max(1, path.stat().st_size)  # written, then read back
+    to_do_bytes = 2 * max(1, replace.seen(path).size_bytes)  # written, then read back
     done_bytes = 0
 
     def count(more_bytes: int) -> None:

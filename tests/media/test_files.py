@@ -1,12 +1,14 @@
 import errno
 import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from media_pipelines.media import errors, files
+from media_pipelines.media import errors, files, relocate, replace
 
 
 @pytest.mark.parametrize("relative", ["", "/etc/passwd", "..", "a/../../b", "../x", "a/..", "x\0y", "\ud800.mp4"])
@@ -140,6 +142,81 @@ def test_each_way_to_rename_moves_and_never_overwrites(tmp_path: Path, way: Call
     with pytest.raises((FileExistsError, errors.TargetExists)):
         way(partial, target)
     assert (target.read_text(), partial.read_text()) == ("new", "newer")
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of this process's own, and the rights of a plain user, whom a folder's mode stops."""
+    folder = Path(tempfile.mkdtemp())
+    user = os.geteuid()
+    if user == 0:
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(user)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("way", [files.rename_to_free_name, *WAYS])
+def test_a_file_that_may_not_leave_its_folder_keeps_its_one_name(
+    unprivileged: Path, way: Callable[[Path, Path], None]
+) -> None:
+    closed, target = unprivileged / "closed", unprivileged / "open" / "t"
+    closed.mkdir()
+    target.parent.mkdir()
+    (closed / "p").write_text("the only one")
+    closed.chmod(0o555)
+    with pytest.raises(PermissionError):
+        way(closed / "p", target)
+    assert (closed / "p").read_text() == "the only one"
+    assert list(target.parent.iterdir()) == []
+    closed.chmod(0o755)
+
+
+@pytest.fixture
+def of_somebody_else(unprivileged: Path) -> Path:
+    """A file that can be written, but whose mode, owner and times are another's."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make a file of somebody else's")
+    path = unprivileged / "taken.mp4"
+    os.seteuid(0)
+    path.touch()
+    path.chmod(0o666)
+    os.seteuid(65534)
+    return path
+
+
+def test_a_copy_whose_mode_and_time_are_refused_is_a_copy(unprivileged: Path, of_somebody_else: Path) -> None:
+    source = unprivileged / "a.mp4"
+    source.write_text("film")
+    files.copy(source, of_somebody_else)
+    assert of_somebody_else.read_text() == "film"
+
+
+def test_a_move_to_where_times_are_refused_is_refused(unprivileged: Path, of_somebody_else: Path) -> None:
+    """Recovery would not know the copy again."""
+    source = unprivileged / "a.mp4"
+    source.write_text("film")
+    moving = relocate.Relocation(source, unprivileged / "b.mp4", of_somebody_else, replace.seen(source))
+    with pytest.raises(PermissionError):
+        moving.copy_over(lambda _: None)
+    assert (source.read_text(), of_somebody_else.exists()) == ("film", False)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_an_owner_that_the_file_system_refuses_is_done_without(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    original, partial = tmp_path / "a", tmp_path / "b"
+    original.touch()
+    original.chmod(0o640)
+    partial.touch()
+    monkeypatch.setattr(os, "chown", refuse)
+    replace.take_over_rights(original, partial)
+    assert partial.stat().st_mode & 0o777 == 0o640
 
 
 def test_publishing_never_overwrites_unless_told(tmp_path: Path) -> None:

@@ -25,12 +25,14 @@ PARAMS = {
     "thumbnail_generate": {},
     "compile_gif": {"duration": 1},
     "transcode": HEVC,
+    "move_to_library": {"directoryType": "studios"},
 }
 WRITES_TO = {
     "reencode_streaming": "playback",
     "thumbnail_generate": "thumbnails",
     "compile_gif": "gifs",
     "transcode": "library/videos",
+    "move_to_library": "library/studios",
 }
 Mount = Callable[..., None]
 
@@ -137,6 +139,19 @@ def test_a_target_that_cannot_be_written_to_fails_for_good(
     assert any(words in failed.error for words in ("Read-only", "Permission denied", "not writable")), failed.error
     assert _sum(source) == before
     assert not _partials(library)
+
+
+def test_a_move_out_of_a_folder_that_cannot_be_written_to_fails_before_anything_is_copied(
+    run_job, source: Path, video, read_only, library: Path, connection: sa.Connection
+) -> None:
+    video_id, before = video(), _sum(source)
+    read_only("library/videos")
+    failed = run_job("move_to_library", {"videoId": video_id, "directoryType": "studios"})
+    assert (failed.status, failed.retry_count) == (JobStatus.FAILED, 0), failed.error
+    _assert_clear(failed, "library/videos")
+    assert _sum(source) == before
+    assert not list((library / "library").rglob("studios/*"))
+    assert connection.execute(sa.text("SELECT count(*) FROM file_changes")).scalar_one() == 0
 
 
 @pytest.mark.parametrize("job_type", ["reencode_streaming", "transcode"])
