@@ -188,13 +188,14 @@ def latest_done(connection: sa.Connection, video_id: UUID) -> FileChange | None:
     return None if row is None else _change(row)
 
 
-def begin_undo(connection: sa.Connection, change_id: UUID) -> FileChange:
-    """done → undoing. Raises ChangeUnderWay where it is not done any more, or its path is being changed."""
+def begin_undo(connection: sa.Connection, change: FileChange) -> FileChange:
+    """done → undoing. Raises ChangeUnderWay where it is not done any more, its backup is gone meanwhile, or its path is
+    being changed."""
     with connection.begin_nested() as inner:
         try:
             row = connection.execute(
                 sa.update(file_changes)
-                .where(file_changes.c.id == change_id, file_changes.c.state == ChangeState.DONE.value)
+                .where(_is_done_with(change))
                 .values(state=ChangeState.UNDOING.value)
                 .returning(*_COLUMNS)
             ).one_or_none()
@@ -202,7 +203,7 @@ def begin_undo(connection: sa.Connection, change_id: UUID) -> FileChange:
             inner.rollback()
             row = None
     if row is None:
-        raise ChangeUnderWay(get(connection, change_id).path)
+        raise ChangeUnderWay(change.path)
     return _change(row)
 
 
@@ -234,6 +235,17 @@ def with_backup(connection: sa.Connection, older_than_days: float = 0) -> Sequen
     return [_change(row) for row in rows]
 
 
-def forget_backup(connection: sa.Connection, change_id: UUID) -> None:
-    """The kept original is gone: this change can no longer be undone."""
-    connection.execute(sa.update(file_changes).where(file_changes.c.id == change_id).values(backup=None))
+def forget_backup(connection: sa.Connection, change: FileChange) -> bool:
+    """The kept original is to go: this change can no longer be undone, nor by anybody until the end of the
+    transaction. False: it is not done any more, or has another backup or none."""
+    updated = connection.execute(sa.update(file_changes).where(_is_done_with(change)).values(backup=None))
+    return updated.rowcount == 1
+
+
+def _is_done_with(change: FileChange) -> sa.ColumnElement[bool]:
+    """Done, and with the backup that the change had when it was read."""
+    return sa.and_(
+        file_changes.c.id == change.id,
+        file_changes.c.state == ChangeState.DONE.value,
+        file_changes.c.backup.is_not_distinct_from(change.backup),
+    )

@@ -6,7 +6,7 @@ follows in the same transaction. So a process that dies anywhere leaves either n
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,11 +39,16 @@ def _uncounted(count: int) -> None:
 
 @dataclass(frozen=True)
 class Kept:
-    """An original that a change kept. "needed": it may be the last copy of something, or is not what was kept."""
+    """An original that a change kept. "needed": it may be the last copy of something, or is not what was kept.
+    `seen`: what lay there, None where nothing did."""
 
     change: FileChange
     state: Literal["kept", "missing", "needed"]
-    size_bytes: int
+    seen: Identity | None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.seen.size_bytes if self.seen else 0
 
 
 class Journal:
@@ -350,7 +355,7 @@ class Journal:
         """Bring the original back; the video's row says what it said. Raises CannotUndo, ChangeUnderWay."""
         self.require_undoable(change)
         with self._engine.begin() as connection:
-            change = file_changes.begin_undo(connection, change.id)
+            change = file_changes.begin_undo(connection, change)
         self._after_step("undoing")
         try:
             with self._engine.begin() as connection:
@@ -439,24 +444,37 @@ class Journal:
         """Every original that a change kept, and whether it is still there."""
         with self._engine.begin() as connection:
             changes = file_changes.with_backup(connection, older_than_days)
-        looked_at = [self._kept(change) for change in changes]
+            looked_at = self._look_at(connection, changes)
         return [kept for kept in looked_at if kept.state != "missing" or kept.change.state is ChangeState.DONE]
 
-    def _kept(self, change: FileChange) -> Kept:
+    def _look_at(self, connection: sa.Connection, changes: Sequence[FileChange]) -> list[Kept]:
+        lie_at = videos.paths(connection, {change.video_id for change in changes if change.video_id is not None})
+        return [
+            self._kept(change, None if change.video_id is None else lie_at.get(change.video_id)) for change in changes
+        ]
+
+    def _kept(self, change: FileChange, lies_at: str | None) -> Kept:
+        """`lies_at`: where the video's row says that it is now, which a later move may have changed."""
         assert change.backup is not None
         there = replace.found(self._root / change.backup)
-        expected = Identity.from_json(change.facts["original"]).size_bytes
         if there is None:
-            return Kept(change, "missing", 0)
-        is_needed = change.state is not ChangeState.DONE or there.size_bytes != expected
-        return Kept(change, "needed" if is_needed else "kept", there.size_bytes)
+            return Kept(change, "missing", None)
+        is_original = there.size_bytes == Identity.from_json(change.facts["original"]).size_bytes
+        is_last_copy = lies_at is None or not (self._root / lies_at).is_file()
+        is_needed = change.state is not ChangeState.DONE or not is_original or is_last_copy
+        return Kept(change, "needed" if is_needed else "kept", there)
 
-    def remove_kept(self, kept: Kept) -> None:
-        """For good: the change can no longer be undone."""
+    def remove_kept(self, kept: Kept) -> bool:
+        """For good: the change can no longer be undone. False, and nothing is removed, where it is not as it was when
+        `kept` was told: undone meanwhile, or needed."""
         assert kept.change.backup is not None
-        with self._engine.begin() as connection:
-            file_changes.forget_backup(connection, kept.change.id)
-            (self._root / kept.change.backup).unlink(missing_ok=True)
+        with self._engine.begin() as connection, connection.begin_nested() as forgetting:
+            if file_changes.forget_backup(connection, kept.change):
+                if self._look_at(connection, [kept.change]) == [kept]:
+                    (self._root / kept.change.backup).unlink()
+                    return True
+                forgetting.rollback()
+        return False
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._root))

@@ -513,6 +513,71 @@ def test_an_original_whose_name_may_not_go_stays_the_only_file(stage: Stage) -> 
     assert [state for state, _ in stage.changes()] == ["rolled_back"]
 
 
+# Originals that were kept
+
+
+def test_a_kept_original_is_needed_once_the_file_in_its_place_is_gone(stage: Stage) -> None:
+    stage.replace()
+    assert [kept.state for kept in stage.journal().kept_originals()] == ["kept"]
+    stage.path.unlink()
+    assert [kept.state for kept in stage.journal().kept_originals()] == ["needed"]
+
+
+def test_a_kept_original_is_not_needed_where_its_video_has_moved_on(stage: Stage) -> None:
+    stage.replace()
+    stage.journal().move(
+        stage.lease, stage.video, path=stage.path, target=stage.root / "library/studios/b.mp4", mark="m", columns={}
+    )
+    (kept,) = stage.journal().kept_originals()
+    assert kept.state == "kept"
+    assert stage.journal().remove_kept(kept)
+    assert stage.files() == {}
+
+
+def test_a_kept_original_of_a_video_without_a_row_is_needed(stage: Stage, connection: sa.Connection) -> None:
+    stage.replace()
+    connection.execute(sa.text("DELETE FROM videos"))
+    assert [kept.state for kept in stage.journal().kept_originals()] == ["needed"]
+
+
+def test_what_became_the_last_copy_since_it_was_listed_is_not_removed(stage: Stage) -> None:
+    change = stage.replace()
+    (kept,) = stage.journal().kept_originals()
+    stage.path.unlink()
+    assert not stage.journal().remove_kept(kept)
+    assert stage.files() == {"a.mp4.original": OLD}
+    assert latest(stage).backup == change.backup
+
+
+def test_another_backup_of_the_same_name_is_not_removed_for_an_older_one(stage: Stage) -> None:
+    old = stage.replace()
+    (kept,) = stage.journal().kept_originals()
+    stage.journal().undo(old)
+    new = stage.replace()
+    assert new.backup == old.backup
+    assert not stage.journal().remove_kept(kept)
+    stage.journal().undo(new)
+    assert stage.files() == {"a.mp4": OLD}
+
+
+def test_an_original_that_is_removed_is_not_restored_meanwhile(stage: Stage) -> None:
+    """Whoever comes first has it: the other is told."""
+    change = stage.replace()
+    (kept,) = stage.journal().kept_originals()
+
+    def remove(step: str) -> None:
+        if step == "undoing":
+            assert not stage.journal().remove_kept(kept)
+
+    stage.journal(remove).undo(change)
+    assert stage.files() == {"a.mp4": OLD}
+    stage.replace()
+    (kept,) = stage.journal().kept_originals()
+    assert stage.journal().remove_kept(kept)
+    with engine_for(stage.settings).begin() as connection, pytest.raises(ChangeUnderWay):
+        file_changes.begin_undo(connection, kept.change)
+
+
 # Undoing
 
 

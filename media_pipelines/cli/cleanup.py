@@ -13,7 +13,7 @@ from media_pipelines.journal import Journal, Kept
 _SAID = {
     "kept": "{size:>9}  {path}",
     "missing": "  missing  {path}",
-    "needed": "    stays  {path} (its change was rolled back, or it is another file by now)",
+    "needed": "    stays  {path} (its change was rolled back, it is another file by now, or the last one)",
 }
 
 
@@ -57,11 +57,13 @@ def _remove(journal: Journal, going: Sequence[Kept]) -> int:
     removed = 0
     for kept in going:
         try:
-            journal.remove_kept(kept)
+            is_gone = journal.remove_kept(kept)
         except OSError as error:
             err.print(printable(f"{kept.change.backup}: {error.strerror}"), style="red", markup=False)
-        else:
-            removed += 1
+            continue
+        if not is_gone:
+            err.print(printable(f"{kept.change.backup} stays: it has changed meanwhile"), style="red", markup=False)
+        removed += is_gone
     return removed
 
 
