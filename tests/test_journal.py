@@ -72,6 +72,8 @@ class Stage:
         child.start()
         child.join()
         assert child.exitcode == -signal.SIGKILL, f"it never came to {step!r}"
+        with engine_for(self.settings).begin() as connection:  # until the server has seen its death, it holds its locks
+            connection.execute(sa.text("SELECT FROM file_changes FOR UPDATE"))
 
     def lose_the_job(self) -> None:
         with engine_for(self.settings).begin() as connection:
