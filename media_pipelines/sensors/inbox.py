@@ -65,7 +65,9 @@ def not_in_library(settings: Settings, seen: Seen) -> Seen:
 
 
 def _is_as_known(known: Known | None, size_bytes: int, mtime_ns: int) -> bool:
-    if known is None or known.mtime is None or known.size_bytes != size_bytes:
+    if known is None or known.missing_since is not None:
+        return False
+    if known.mtime is None or known.size_bytes != size_bytes:
         return False
     return abs(known.mtime.timestamp() - mtime_ns / 1e9) < _SAME_TIME_S
 

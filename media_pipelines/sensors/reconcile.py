@@ -3,13 +3,16 @@
 The row is put right first, then the run: a slot is never free in Dagster while its job still counts as running.
 """
 
+import glob
 import json
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -140,18 +143,33 @@ def _rescue(job: StaleJob, reason: str, settings: Settings) -> Iterator[str]:
 
 
 def _remove_left_behind(job: StaleJob, params: Any, sources: Sequence[str], settings: Settings) -> None:
-    """The dead attempt's unfinished files, where outputs go and beside its source. The job may be cancelled before
-    another attempt could do it. First the journal: a partial that is named there is a matter of its own."""
+    """The dead attempt's unfinished files, where they are written and beside its source. The job may be cancelled
+    before another attempt could do it. First the journal: a partial that is named there is a matter of its own."""
     _ = list(Journal(engine_for(settings), settings.media_library_path).recover_abandoned(job.id))
     mark = owner(job.id, job.attempt)
     shutil.rmtree(settings.temp_dir / mark, ignore_errors=True)
+    if settings.temp_directory:
+        with suppress(OSError):
+            files.remove_partials(Path(settings.temp_directory), mark)
     folders = {"playback", "compilations", "gifs", "thumbnails", *(path.rpartition("/")[0] or "." for path in sources)}
     asked_for = params.get("outputPath") if isinstance(params, dict) else None
     if isinstance(asked_for, str):
         folders.add(asked_for.rpartition("/")[0] or ".")
+    with suppress(OSError):
+        folders |= _destinations(params, settings.media_library_path)
     for folder in folders:
         with suppress(PathOutsideLibrary, OSError):  # the job is healed; what cannot be tidied must not stop the rest
             files.remove_partials(files.resolve_inside(settings.media_library_path, folder), mark)
+
+
+def _destinations(params: Any, root: Path) -> set[str]:
+    """The folders that a policy's destination may have led to: a placeholder stands for any name."""
+    policy = params.get("policy") if isinstance(params, dict) else None
+    template = policy.get("destination") if isinstance(policy, dict) else None
+    if not isinstance(template, str):
+        return set()
+    parts = [re.sub(r"(\{\w+\})+", "*", glob.escape(part)) for part in template.split("/") if part.strip()]
+    return {str(folder.relative_to(root)) for folder in (root.glob("/".join(parts)) if parts else ())}
 
 
 def _queued_jobs(settings: Settings, runs: list[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:

@@ -213,6 +213,31 @@ def test_what_a_dead_attempt_left_is_removed_with_its_rescue(
     assert not (settings.temp_dir / mark).exists()
 
 
+def test_what_a_dead_transcode_left_in_the_temporary_directory_and_at_its_destination_is_removed(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance, library: Path, tmp_path: Path,
+    add_video: Any, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MEDIA_TEMP_DIRECTORY", str(tmp_path / "fast"))
+    policy = {"destination": "library/[done]/{title} ({year})"}
+    params = {"videoId": str(add_video("inbox/film.mp4")), "policy": policy}
+    with database.begin() as connection:
+        queue.enqueue(connection, NewJob("transcode", params, max_retries=0), settings)
+    (dispatched,) = admit_ready(settings, Gpu())
+    job = dispatched.job
+    with database.begin() as connection:
+        assert lease.claim(connection, job.id, 1, run_id="gone", host=os.uname().nodename)
+    mark, other = outputs.owner(job.id, 1), outputs.owner(job.id, 2)
+    folders = (tmp_path / "fast", library / "library/[done]/Film (1999)")
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in (mark, other):
+            files.partial_path(folder / "film.mkv", name).write_bytes(b"half")
+    reconcile(dg.build_sensor_context(instance=instance))
+    assert _get(database, job.id).status == JobStatus.FAILED
+    for folder in folders:
+        assert list(folder.iterdir()) == [files.partial_path(folder / "film.mkv", other)]
+
+
 def test_a_live_run_of_another_host_is_left_to_its_lease(
     database: sa.Engine, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,3 +294,15 @@ def test_the_inbox_forgets_what_the_library_knows_and_takes_it_again_when_it_cha
     os.utime(clip, (1_000_000, 1_000_000))
     seen = inbox.not_in_library(settings, inbox.look(settings, {}, 0.0))
     assert inbox.ask_for_scans(settings, seen, 60.0) == ["inbox/a.mp4"], "another file of the same size"
+
+
+def test_a_file_that_comes_back_to_the_inbox_as_it_was_is_taken(
+    run_job, ffmpeg: Path, library: Path, settings: Settings, tmp_path: Path
+) -> None:
+    clip = make_clip(ffmpeg, library / "inbox/a.mp4")
+    run_job("scan", {"path": "inbox/a.mp4"})
+    away = clip.rename(tmp_path / "a.mp4")
+    assert run_job("scan", {"path": "inbox"}).result["missing"] == 1
+    away.rename(clip)
+    seen = inbox.not_in_library(settings, inbox.look(settings, {}, 0.0))
+    assert inbox.ask_for_scans(settings, seen, 60.0) == ["inbox/a.mp4"]
