@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -59,17 +59,18 @@ class Known:
     size_bytes: int | None
     mtime: datetime | None
     fingerprint: str | None
+    is_valid: bool | None
     missing_since: datetime | None
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row says that its file lies, and since when it says so."""
+    """Where a row says that its file lies, and when it was known to be there."""
 
     id: UUID
     path: str
     fingerprint: str | None
-    created_at: datetime
+    seen_at: datetime
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,12 @@ def known_at(connection: sa.Connection, paths: Sequence[str]) -> dict[str, Known
     return {row.path: Known(*row[1:]) for row in rows}
 
 
-_PLACE = [videos.c[item.name] for item in fields(Place)]
+# Whatever writes the row of a file that is there has seen it; the mark that it is missing was no look at it. File
+# systems date what happens up to two seconds too early.
+_SEEN_AT = sa.case(
+    (videos.c.missing_since.is_(None), videos.c.updated_at - timedelta(seconds=2)), else_=videos.c.created_at
+)
+_PLACE = [videos.c.id, videos.c.path, videos.c.fingerprint, _SEEN_AT.label("seen_at")]
 
 
 def with_fingerprints(connection: sa.Connection, fingerprints: Sequence[str]) -> list[Place]:
@@ -186,19 +192,34 @@ def present_below(connection: sa.Connection, path: str) -> Iterator[Place]:
     return (Place(*row) for row in rows)
 
 
-def mark_missing(connection: sa.Connection, ids: Sequence[UUID]) -> None:
-    """Their files are gone; the rows, with what people have added to them, stay."""
-    _set_each(connection, ids, missing_since=sa.func.now())
+def mark_missing(connection: sa.Connection, places: Sequence[Place]) -> list[str]:
+    """Their files are gone; the rows, with what people have added to them, stay. Returns the paths of those that were
+    marked: a row that has followed its file to another path meanwhile is not."""
+    if not places:
+        return []
+    gone = (
+        sa.func.unnest(
+            sa.cast([place.id for place in places], pg.ARRAY(sa.Uuid)),
+            sa.cast([place.path for place in places], pg.ARRAY(sa.Text)),
+        )
+        .table_valued(sa.column("id", sa.Uuid), sa.column("path", sa.Text), name="gone")
+        .render_derived()
+    )
+    marked = connection.scalars(
+        sa.update(videos)
+        .where(videos.c.id == gone.c.id, videos.c.path == gone.c.path)
+        .values(missing_since=sa.func.now(), updated_at=sa.func.now())
+        .returning(videos.c.path)
+    )
+    return sorted(marked)
 
 
 def mark_present(connection: sa.Connection, ids: Sequence[UUID]) -> None:
-    _set_each(connection, ids, missing_since=None)
-
-
-def _set_each(connection: sa.Connection, ids: Sequence[UUID], **values: Any) -> None:
     if ids:
         wanted = sa.any_(sa.cast(list(ids), pg.ARRAY(sa.Uuid)))
-        connection.execute(sa.update(videos).where(videos.c.id == wanted).values(**values, updated_at=sa.func.now()))
+        connection.execute(
+            sa.update(videos).where(videos.c.id == wanted).values(missing_since=None, updated_at=sa.func.now())
+        )
 
 
 def set_fingerprints(connection: sa.Connection, fingerprints: Mapping[UUID, str]) -> None:

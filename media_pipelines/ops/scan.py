@@ -144,7 +144,7 @@ class _Scan:
     def take(self, batch: Sequence[_File], *, refresh: bool) -> None:
         with self._queue.begin() as connection:
             known = videos.known_at(connection, [file.relative for file in batch])
-            unchanged = [] if refresh else [file for file in batch if _is_unchanged(file, known.get(file.relative))]
+            unchanged = [] if refresh else [file for file in batch if _is_settled(file, known.get(file.relative))]
             self._note_unchanged(connection, [(file, known[file.relative]) for file in unchanged])
         same = {file.relative for file in unchanged}
         rows = self._probed([file for file in batch if file.relative not in same])
@@ -194,12 +194,19 @@ class _Scan:
         self.tally.invalid += sum(not facts["is_valid"] for facts in rows.values())
         for path, video_id in ids.items():
             if path in known:
-                self.tally.changed += 1
+                self._count_known(rows[path], known[path])
                 continue
             self.tally.new += 1
             self.tally.new_ids.append(video_id)
             if len(self.tally.fresh) < _MATERIALIZED_AT_MOST:
                 self.tally.fresh.append((video_id, rows[path]))
+
+    def _count_known(self, facts: Mapping[str, Any], known: Known) -> None:
+        same = (facts["size_bytes"], facts["mtime"], facts["is_valid"]) == (known.size_bytes, known.mtime, False)
+        if same and known.is_valid is False:
+            self.tally.unchanged += 1
+        else:
+            self.tally.changed += 1
 
     def _follow_moved(self, connection: sa.Connection, new: Sequence[dict[str, Any]]) -> set[str]:
         """Rows of files that are at another path now: only where the old path is empty for certain, and one row and
@@ -213,7 +220,7 @@ class _Scan:
             of_rows.setdefault(str(place.fingerprint), []).append(place)
         moved = set()
         for content, places in of_rows.items():
-            gone = [one for one in places if self._absence.is_certain(self._root / one.path, one.created_at)]
+            gone = [one for one in places if self._absence.is_certain(self._root / one.path, one.seen_at)]
             if len(gone) == len(by_content[content]) == 1:
                 (facts,) = by_content[content]
                 columns = {name: value for name, value in facts.items() if name not in ("path", "title")}
@@ -222,22 +229,23 @@ class _Scan:
                 self._log(f"Moved: {gone[0].path!r} is {facts['path']!r} now")
         return moved
 
-    def mark_missing(self, directory: str, found: Set[str]) -> Iterator[str]:
+    def mark_missing(self, directory: str, found: Set[str]) -> list[str]:
         """Rows below the directory whose files are gone for certain; their paths."""
         with self._queue.begin() as connection:
             gone = [
                 place
                 for place in videos.present_below(connection, directory)
-                if place.path not in found and self._absence.is_certain(self._root / place.path, place.created_at)
+                if place.path not in found and self._absence.is_certain(self._root / place.path, place.seen_at)
             ]
         with self._queue.begin() as connection:
-            videos.mark_missing(connection, [place.id for place in gone])
-        self.tally.missing = len(gone)
-        return (place.path for place in gone)
+            marked = videos.mark_missing(connection, gone)
+        self.tally.missing = len(marked)
+        return marked
 
 
-def _is_unchanged(file: _File, known: Known | None) -> bool:
-    if known is None or known.mtime is None:
+def _is_settled(file: _File, known: Known | None) -> bool:
+    """Unchanged and sound. What could not be read is tried again: the reason may have been in the disk."""
+    if known is None or known.mtime is None or known.is_valid is False:
         return False
     return known.size_bytes == file.status.st_size and known.mtime == files.modified_at(file.status)
 

@@ -36,7 +36,7 @@ def validate_video(
             with ffmpeg.prober() as prober:
                 probe = prober.probe(path, decode_frames=_FRAMES)
         except MediaError as error:
-            if error.kind == "permanent":
+            if error.kind == "permanent" and before is not None and replace.found(path) is not None:
                 with queue.begin() as connection:
                     videos.update(connection, video.id, **broken(error))
             raise

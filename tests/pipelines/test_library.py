@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -115,6 +116,63 @@ def test_a_disk_that_is_not_mounted_costs_no_row(
     (library / "library/videos").rmdir()
     assert run_job("scan", {}).status == JobStatus.FAILED
     assert missing(database) == []
+
+
+def test_a_mount_point_that_is_younger_than_the_row_says_nothing(
+    run_job: Any, clip: Path, database: sa.Engine, tmp_path: Path
+) -> None:
+    """The video was known long before it was moved onto the disk that is away now."""
+    with database.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO videos (path, filename, created_at) "
+                "VALUES ('library/videos/shelf/a.mp4', 'a.mp4', now() - interval '3 years')"
+            )
+        )
+    assert scan(run_job) == {"changed": 1}
+    before = ids(database)
+    clip.parent.rename(tmp_path / "disk")
+    clip.parent.mkdir()
+    a_day_ago = time.time() - 86_400
+    os.utime(clip.parent, (a_day_ago, a_day_ago))
+    assert scan(run_job) == {}
+    assert (ids(database), missing(database)) == (before, [])
+
+
+def test_a_missing_video_that_turns_up_elsewhere_is_followed(
+    run_job: Any, clip: Path, database: sa.Engine, tmp_path: Path
+) -> None:
+    scan(run_job)
+    before = ids(database)
+    away = clip.rename(tmp_path / "away.mp4")
+    assert scan(run_job) == {"missing": 1}
+    (clip.parents[1] / "other").mkdir()
+    away.rename(clip.parents[1] / "other/b.mp4")
+    assert scan(run_job) == {"moved": 1}
+    assert list(ids(database).values()) == list(before.values())
+
+
+def test_a_row_that_follows_its_file_during_the_scan_is_not_marked(
+    run_job: Any, clip: Path, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip.with_name("gone.mp4").write_bytes(clip.read_bytes() + b"\0" * 8)
+    scan(run_job)
+    before = ids(database)
+    video = before["library/videos/shelf/a.mp4"]
+    clip.with_name("gone.mp4").unlink()
+    clip.rename(clip.with_name("a.mkv"))
+    real = videos.mark_missing
+
+    def after_the_row_has_followed(connection: sa.Connection, places: Any) -> list[str]:
+        with database.begin() as other:
+            videos.relocate(other, video, "library/videos/shelf/a.mkv", {})
+        return real(connection, places)
+
+    monkeypatch.setattr(files, "walk", lambda *_: iter(()))  # it came by before the new name was there
+    monkeypatch.setattr(videos, "mark_missing", after_the_row_has_followed)
+    assert scan(run_job) == {"missing": 1}
+    assert ids(database) == {"library/videos/shelf/a.mkv": video}
+    assert missing(database) == ["library/videos/shelf/gone.mp4"]
 
 
 def test_a_folder_that_cannot_be_read_costs_no_row(
