@@ -56,6 +56,14 @@ class AmbiguousVideo(QueueError):
         super().__init__(f"{prefix!r} fits several videos: give more characters")
 
 
+class PathTaken(QueueError):
+    """A file that would get this path would cost another video its row."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path!r} is the path of another video, whose file is missing and may return")
+
+
 class ChangeNotFound(QueueError):
     def __init__(self, reference: str | UUID) -> None:
         self.reference = str(reference)

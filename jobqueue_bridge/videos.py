@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge.errors import AmbiguousVideo, VideoNotFound
+from jobqueue_bridge.errors import AmbiguousVideo, PathTaken, VideoNotFound
 from jobqueue_bridge.tables import videos
 from jobqueue_bridge.text import id_range, storable
 
@@ -286,9 +286,15 @@ def columns_of(connection: sa.Connection, video_id: UUID) -> dict[str, Any]:
     return dict(row._mapping)
 
 
+def require_free(connection: sa.Connection, path: str, video_id: UUID | None) -> None:
+    """That no row of another video has the path, whose file may be missing and return. Raises PathTaken."""
+    if id_by_path(connection, path) not in (None, video_id):
+        raise PathTaken(path)
+
+
 def relocate(connection: sa.Connection, video_id: UUID, path: str, columns: Mapping[str, Any]) -> None:
-    """The row follows its file to this path. A row that has the path already is of a file that is not there any more,
-    or of a scan that met this very file on its way: it goes."""
+    """The row follows its file to this path. A row that has the path already is of a scan that met this very file on
+    its way, and goes: before a file is touched, `require_free` has told that no other has it."""
     connection.execute(sa.delete(videos).where(videos.c.path == path, videos.c.id != video_id))
     update(connection, video_id, path=path, **columns)
 

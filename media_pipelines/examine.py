@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from jobqueue_bridge import outcomes
+from jobqueue_bridge import outcomes, videos
 from jobqueue_bridge.policy import Policy, policy_hash
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.fingerprint import fingerprint
@@ -73,7 +73,7 @@ class Examiner:
             tried = None if self.force else self._tried_before(path, content)
             if tried is not None:
                 return Examined(path, verdict, tried, content)
-            obstacle = _obstacle(path, decision)
+            obstacle = _obstacle(path, decision) or self._other_video(path, decision)
             if obstacle is not None:
                 return Examined(path, verdict, Refuse(obstacle), content)
             self.prober.probe(path, decode_frames=_DECODED_FRAMES)
@@ -82,6 +82,16 @@ class Examiner:
         except OSError as error:
             return Examined(path, verdict, Refuse(error.strerror or str(error)))
         return Examined(path, verdict, decision, content)
+
+    def _other_video(self, path: Path, wanted: Encode) -> str | None:
+        """The row of a video that is missing would be lost to a result of its name."""
+        if wanted.folder is not None or wanted.name == path.name:
+            return None
+        with self.engine.connect() as connection:
+            taken = videos.id_by_path(connection, str(path.with_name(wanted.name).relative_to(self.root)))
+        if taken is None:
+            return None
+        return f"{wanted.name!r}, the name of the result, is that of a video that is missing and may return"
 
     def _tried_before(self, path: Path, content: str) -> Skip | None:
         named, policy = str(path.relative_to(self.root)), policy_hash(self.policy)

@@ -383,6 +383,7 @@ class Journal:
     def _require_latest(self, change: FileChange) -> None:
         with self._engine.begin() as connection:
             latest = change.video_id and file_changes.latest_done(connection, change.video_id)
+            videos.require_free(connection, change.path, change.video_id)
         if latest and latest.id != change.id:
             raise CannotUndo(
                 self._root / change.path, f"the change {latest.id} came after it and has to be undone first"

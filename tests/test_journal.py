@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from jobqueue_bridge import file_changes, videos
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.errors import ChangeUnderWay, LeaseLost
+from jobqueue_bridge.errors import ChangeUnderWay, LeaseLost, PathTaken
 from jobqueue_bridge.file_changes import ChangeState, FileChange
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.settings import Settings
@@ -614,6 +614,16 @@ def test_undo_refuses_where_something_would_be_lost(stage: Stage) -> None:
     stage.path.with_name("a.mp4.original").unlink()
     with pytest.raises(errors.CannotUndo, match="is gone"):
         stage.journal().undo(change)
+
+
+def test_undo_costs_no_other_video_its_row(stage: Stage, add_video: Any) -> None:
+    change = stage.replace("a.mkv")
+    other = add_video("library/videos/a.mp4", title="came later, and is missing")
+    with pytest.raises(PathTaken, match="path of another video"):
+        stage.journal().undo(change)
+    assert stage.files() == {"a.mkv": NEW, "a.mp4.original": OLD}
+    with engine_for(stage.settings).begin() as connection:
+        assert videos.get(connection, other).path == "library/videos/a.mp4"
 
 
 def test_undo_needs_the_original(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jobqueue_bridge import file_changes
+from jobqueue_bridge import file_changes, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.file_changes import FileChange
 from jobqueue_bridge.videos import Video
@@ -52,11 +52,14 @@ def replace_original(
     another extension beside it. Where the original is kept it is named on the change (`backup`), and
     `media-pipelines restore` brings it back. Call `attempt.complete` next.
 
-    Raises SourceChanged (transient), TargetExists, LeaseLost, ChangeUnderWay, OSError: then all is as it was.
+    Raises SourceChanged (transient), TargetExists, PathTaken, LeaseLost, ChangeUnderWay, OSError: then all is as it
+    was.
     """
     attempt.check()
     path = library.path(video.path)
     relative = library.relative(target)
+    with queue.begin() as connection:
+        videos.require_free(connection, relative, video.id)
     change = journal(queue, library).replace(
         attempt.lease,
         video.id,

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobqueue_bridge import file_changes, lease, queue, videos
+from jobqueue_bridge.errors import PathTaken
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -71,6 +72,28 @@ def test_an_op_replaces_an_original_and_the_row_follows(
     assert after.reencode_job_id == attempt.job.id
     rescan = run_job("scan", {}).result
     assert (rescan["found"], rescan["unchanged"]) == (1, 1), "the row is of this very file; the backup is no video"
+
+
+def test_a_result_costs_no_missing_video_its_row(
+    video: videos.Video, ffmpeg: Path, library: Path, database: sa.Engine, settings: Settings, add_video: Any
+) -> None:
+    other = add_video("library/videos/a.mkv", title="on a disk that is not mounted")
+    attempt = claim(load_settings(), admitted(database, settings, video.id), run_id="r", host="here")
+    assert attempt is not None
+    path = library / video.path
+    target, source, before = path.with_suffix(".mkv"), replace.seen(path), path.read_bytes()
+    partial = make_clip(ffmpeg, files.partial_path(target, owner(attempt.job.id, 1)), color="blue")
+    with Prober() as prober:
+        result = prober.probe(partial)
+    with pytest.raises(PathTaken):
+        replace_original(
+            attempt, Queue(), Library(), video, partial, target, source=source, result=result, keep_original=True
+        )
+    attempt.abandon()  # its beat would go on
+    assert path.read_bytes() == before
+    assert not target.exists()
+    with database.begin() as connection:
+        assert videos.get(connection, other).path == "library/videos/a.mkv"
 
 
 def test_what_a_dead_run_left_of_a_replacement_is_settled_by_the_reconciler(

@@ -348,6 +348,17 @@ def test_a_taken_name_is_refused_before_anything_is_encoded(
     assert found.actions["film.avi"] == ("refuse", "'film.mkv', the name of the result, is taken")
 
 
+def test_the_name_of_a_video_that_is_missing_is_left_to_it(
+    cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], add_video: Any
+) -> None:
+    clip("film.avi", *X264, tones=0)
+    add_video("library/videos/film.mkv", title="on a disk that is not mounted")
+    found = cli("transcode", "--policy", policy(TINY), "library/videos", "--json")
+    action, reason = found.actions["film.avi"]
+    assert action == "refuse"
+    assert "'film.mkv', the name of the result, is that of a video that is missing" in reason
+
+
 def test_of_two_files_whose_results_would_get_one_name_the_second_is_refused_in_the_dry_run_already(
     cli: Cli, policy: Callable[[str], Path], clip: Callable[..., Path], work: Callable[[], list[Job]]
 ) -> None:
