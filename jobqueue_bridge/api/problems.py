@@ -31,6 +31,7 @@ from jobqueue_bridge.errors import (
     JobNotFound,
     LeaseLost,
     MoveForbidden,
+    PathTaken,
     QueueError,
     VideoNotFound,
 )
@@ -52,6 +53,7 @@ STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
         AmbiguousVideo: 409,
         AmbiguousChange: 409,
         ChangeUnderWay: 409,
+        PathTaken: 409,
         JobAlreadyLive: 409,
         LeaseLost: 409,
         MoveForbidden: 409,

@@ -1,5 +1,6 @@
 """Real ffmpeg and one-second clips, made once."""
 
+import hashlib
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -38,8 +39,10 @@ class Clips:
         self._folder = folder
 
     def make(self, name: str, *arguments: str) -> Path:
-        path = self._folder / name
+        """Made once a session; two tests may give one name to different clips."""
+        path = self._folder / hashlib.sha256(repr(arguments).encode()).hexdigest()[:12] / name
         if not path.exists():
+            path.parent.mkdir(exist_ok=True)
             command = [str(self._ffmpeg), "-nostdin", "-y", "-loglevel", "error", *arguments, f"file:{path}"]
             subprocess.run(command, check=True)
         return path
@@ -53,6 +56,10 @@ class Clips:
 
     def uneven(self, name: str, sound_s: float) -> Path:
         return self.make(name, *_picture(), *_sound(sound_s), *_X264, "-c:a", "aac")
+
+    @property
+    def cover(self) -> Path:
+        return self.make("cover.jpg", *_picture(), "-frames:v", "1")
 
     @property
     def plain(self) -> Path:
@@ -101,7 +108,7 @@ class Clips:
     @property
     def covered(self) -> Path:
         """Sound with cover art: no video."""
-        cover = self.make("cover.jpg", *_picture(), "-frames:v", "1")
+        cover = self.cover
         return self.make(
             "covered.m4a", *_sound(), "-i", str(cover), "-map", "0", "-map", "1", "-c:a", "aac", "-c:v", "mjpeg",
             "-disposition:v:0", "attached_pic", "-f", "mp4",
@@ -228,7 +235,7 @@ class Clips:
         for name, content in texts.items():
             (self._folder / name).write_bytes(content)
         files = {name: str(self._folder / name) for name in texts}
-        cover = self.make("cover.jpg", *_picture(), "-frames:v", "1")
+        cover = self.cover
         return self.make(
             "laden.mkv", *_picture(), "-i", files["laden.srt"], "-i", files["laden.sup"], "-i", files["chapters.txt"],
             "-map", "0", "-map", "1", "-map", "2", "-map_chapters", "3", *_X264, "-c:s:0", "srt", "-c:s:1", "copy",

@@ -183,9 +183,8 @@ def test_a_text_file_is_no_video_whatever_it_says(prober: Prober, clips: Clips, 
 
 
 def test_a_picture_renamed_is_no_video(prober: Prober, clips: Clips, tmp_path: Path) -> None:
-    assert clips.covered.exists()
     path = tmp_path / "picture.mp4"
-    shutil.copy(clips.covered.with_name("cover.jpg"), path)
+    shutil.copy(clips.cover, path)
     with pytest.raises(errors.UnreadableMedia):
         prober.probe(path)
 
