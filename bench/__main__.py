@@ -1,5 +1,6 @@
 """Starts a throw-away platform, measures, prints, stops it. `python -m bench latency` runs one part alone."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
 def main() -> int:
     console = Console()
     chosen = sys.argv[1:] or list(PARTS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the platform is stopped, too
     settings = place.prepare()
     figures: list[Figure] = []
     try:
