@@ -147,7 +147,7 @@ def probed(path: Path) -> Probe:
 def test_dry_run_and_real_run_agree_for_every_file_and_a_second_run_queues_nothing(
     cli: Cli, policy: Callable[[str], Path], mixed: Path, work: Callable[[], list[Job]], database: sa.Engine
 ) -> None:
-    """Must show 4."""
+    """Of a mixed folder, down to the broken file."""
     command = ("transcode", "--policy", policy(HEVC), "-R", mixed, "--json")
     before = {path: path.read_bytes() for path in mixed.rglob("*") if path.is_file()}
     dry = cli(*command, "--dry-run")
