@@ -17,7 +17,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 
@@ -225,8 +224,7 @@ class Policy(_Rules):
     skip_if: SkipIf | None = Field(default=None, description="Files that are like this are left as they are.")
 
     @model_validator(mode="after")
-    def _fits_together(self, info: ValidationInfo) -> Self:
-        del info
+    def _fits_together(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("says nothing that is to be done")
         limit = MAX_CRF[self.target_video_codec or "av1"]

@@ -21,7 +21,7 @@ VIDEO_EXTENSIONS = frozenset(
     | {".vob", ".ts", ".m2ts", ".mts", ".3gp", ".3g2", ".ogv", ".mxf", ".rm", ".rmvb", ".divx", ".dv", ".wtv"}
 )
 _JUNK_FOLDERS = {"@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "lost+found", "System Volume Information"}
-_NAME_MAX_BYTES = 255
+NAME_MAX_BYTES = 255
 _PIECE_BYTES = 4 * 1024 * 1024
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -188,7 +188,7 @@ def partial_path(target: Path, owner: str) -> Path:
     _require_owner(owner)
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
     name = f"{target.stem}.{owner}.partial{suffix}"
-    if len(os.fsencode(name)) > _NAME_MAX_BYTES:
+    if len(os.fsencode(name)) > NAME_MAX_BYTES:
         digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
         name = f".{digest}.{owner}.partial{suffix}"
     return target.with_name(name)
@@ -346,7 +346,7 @@ def same_content(one: Path, other: Path) -> bool:
 
 def with_suffix_that_fits(path: Path, suffix: str) -> Path:
     """The name with more at its end, shortened where it would be too long."""
-    return path.with_name(_shortened(path.name, _NAME_MAX_BYTES - len(os.fsencode(suffix))) + suffix)
+    return path.with_name(shortened(path.name, NAME_MAX_BYTES - len(os.fsencode(suffix))) + suffix)
 
 
 def modified_at(status: os.stat_result) -> datetime:
@@ -386,20 +386,20 @@ def free_name(target: Path, tag: str) -> Path:
 
     Only a suggestion: `publish` decides, atomically.
     """
-    room_bytes = _NAME_MAX_BYTES - len(os.fsencode(target.suffix))
-    target = target.with_name(_shortened(target.stem, room_bytes) + target.suffix)
+    room_bytes = NAME_MAX_BYTES - len(os.fsencode(target.suffix))
+    target = target.with_name(shortened(target.stem, room_bytes) + target.suffix)
     if not os.path.lexists(target):
         return target
     number = 1
     while True:
         mark = f".{tag}{target.suffix}" if number == 1 else f".{tag}-{number}{target.suffix}"
-        candidate = target.with_name(_shortened(target.stem, _NAME_MAX_BYTES - len(os.fsencode(mark))) + mark)
+        candidate = target.with_name(shortened(target.stem, NAME_MAX_BYTES - len(os.fsencode(mark))) + mark)
         if not os.path.lexists(candidate):
             return candidate
         number += 1
 
 
-def _shortened(stem: str, limit_bytes: int) -> str:
+def shortened(stem: str, limit_bytes: int) -> str:
     """The longest beginning of a stem that fits, cut between characters."""
     while len(os.fsencode(stem)) > limit_bytes:
         stem = stem[:-1]

@@ -1,6 +1,5 @@
 """What a policy makes of one video: nothing, because it complies, or a plan. Pure: the dry run and the job ask here."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from jobqueue_bridge.policy import (
     SkipIf,
     kbps,
 )
-from media_pipelines.media import names
+from media_pipelines.media import files, names
 from media_pipelines.media.plan import Bitrate, Codec, Container, Crf, EncodePlan, Target, TrackPlan, VideoPlan
 from media_pipelines.media.probe import Probe, Stream
 from media_pipelines.media.streaming import attachments, dropped, playable_audio, subtitles
@@ -43,7 +42,6 @@ _GUESSED_PIXELS_PER_S: Mapping[str, float] = {"h264": 100e6, "hevc": 25e6, "vp9"
 _GUESSED_COPY_BYTES_PER_S = 100e6
 _GUESSED_LOSSLESS_KBPS_PER_CHANNEL, _GUESSED_LOSSY_KBPS_PER_CHANNEL = 600, 80
 _SEARCH_FACTOR = 1.5
-_NAME_MAX_BYTES = 255
 _ROUNDING = 1e-6
 
 
@@ -353,7 +351,7 @@ def folder_of(policy: Policy, source: Probe, plan: EncodePlan) -> str | None:
     }
     values = {name: _folder_name(known.get(name, ""), policy.destination_fallback) for name in PLACEHOLDERS}
     parts = policy.destination.split("/")
-    return "/".join(_cut(_filled(part, values)) for part in parts if part.strip())
+    return "/".join(files.shortened(_filled(part, values), files.NAME_MAX_BYTES) for part in parts if part.strip())
 
 
 def _filled(part: str, values: Mapping[str, str]) -> str:
@@ -365,12 +363,6 @@ def _folder_name(value: str, fallback: str) -> str:
     """Words of a file's name as the name of a folder: they lead nowhere else and are not hidden."""
     plain = "".join(character if character.isprintable() else " " for character in value.replace("/", "-"))
     return plain.strip(" .") or fallback
-
-
-def _cut(name: str) -> str:
-    while len(os.fsencode(name)) > _NAME_MAX_BYTES:
-        name = name[:-1]
-    return name
 
 
 # What it says

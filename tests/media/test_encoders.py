@@ -3,8 +3,9 @@ from typing import get_args
 
 import pytest
 
+from jobqueue_bridge import policy
 from jobqueue_bridge.params.fields import Preset
-from media_pipelines.media import encoders
+from media_pipelines.media import encoder_flags, encoders
 from media_pipelines.media.encoder_flags import ENCODERS, flags
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError, NoEncoder, OutputRejected
 from media_pipelines.media.plan import Bitrate, Codec, Crf, Target, VideoPlan
@@ -181,3 +182,9 @@ def test_an_older_ffmpeg_is_not_asked_for_exact_times(ffmpeg: Path, tmp_path: Pa
     video = VideoPlan("h264", Crf(30), "medium", 640, 480)
     assert [way.exact_times for way in encoders.ways(program, video, prefer_hardware=False)] == [False]
     assert [way.exact_times for way in encoders.ways(ffmpeg, video, prefer_hardware=False)] == [True]
+
+
+def test_policies_and_encoders_have_one_scale() -> None:
+    """The queue may import nothing of media, so the figures stand on both sides."""
+    assert dict(policy.DEFAULT_CRF) == dict(encoder_flags.DEFAULT_CRF)
+    assert dict(policy.MAX_CRF) == dict(encoder_flags.WORST_CRF)
