@@ -82,7 +82,7 @@ def scan(passage: Passage, entries: Sequence[Entry]) -> None:
         faults = [*faults, f"the scan ended as {done.status}"]
     passage.record("(all)", "", "scan", done, took_s, faults)
     for entry in entries:
-        passage.rows.append(_scanned(passage, entry, log))
+        passage.note(_scanned(passage, entry, log))
 
 
 def _scanned(passage: Passage, entry: Entry, log: str) -> Row:

@@ -10,7 +10,7 @@ import re
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Passage:
     library: Path
     ffmpeg: Path
     rows: list[Row] = field(default_factory=list)
+    on_row: Callable[[Row], None] | None = None
 
     def place(self, entry: Entry) -> Path:
         return self.library / FOLDER / entry.kind / entry.name
@@ -108,8 +109,12 @@ class Passage:
 
     def record(self, file: str, kind: str, job_type: str, job: Job, took_s: float, faults: Iterable[str]) -> Row:
         reason = (job.error or "").splitlines()[0] if job.error else ""
-        row = Row(file, kind, job_type, job.status, reason, took_s, tuple(faults))
+        return self.note(Row(file, kind, job_type, job.status, reason, took_s, tuple(faults)))
+
+    def note(self, row: Row) -> Row:
         self.rows.append(row)
+        if self.on_row:
+            self.on_row(row)
         return row
 
     def one(self, entry: Entry, job_type: str, params: dict[str, Any]) -> Row:
