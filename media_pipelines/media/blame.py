@@ -1,20 +1,52 @@
 """Whose fault it is when an output is not what was asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from media_pipelines.media import errors
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
+from media_pipelines.media.replace import Identity
 
 _DECODED_FRAMES = 5
 
 
 @contextmanager
-def blaming_sources(prober: Prober, sources: Sequence[Probe]) -> Iterator[None]:
-    """Where work on sources fails or its output is rejected, they are looked at more closely than before: one that is
-    damaged is the error then, by its own name. Nothing is decoded as long as all goes well."""
+def unchanged(paths: Iterable[Path]) -> Iterator[None]:
+    """What is made of files within the block is made of what they are now, or nobody gets it; a file that is removed
+    meanwhile was read to its end all the same. Raises SourceChanged, also in place of what failed for that reason."""
+    before = {path: _identity(path) for path in paths}
     try:
         yield
+    except (errors.FfmpegFailed, errors.OutputRejected, errors.UnreadableMedia) as error:
+        _require_unchanged(before, error)
+        raise
+    _require_unchanged(before, None)
+
+
+def _require_unchanged(before: dict[Path, Identity | None], cause: Exception | None) -> None:
+    for path, identity in before.items():
+        now = _identity(path)
+        if now is not None and now != identity:
+            raise errors.SourceChanged(path) from cause
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        return Identity.of(path.stat())
+    except OSError:
+        return None
+
+
+@contextmanager
+def blaming_sources(prober: Prober, sources: Sequence[Probe]) -> Iterator[None]:
+    """Where work on sources fails or its output is rejected, they are looked at more closely than before: one that is
+    damaged is the error then, by its own name. Nothing is decoded as long as all goes well. One that changes within
+    the block is an error in any case."""
+    try:
+        with unchanged(source.path for source in sources):
+            yield
     except errors.OutputRejected as error:
         _raise_fault(prober, sources, error)
         raise

@@ -57,7 +57,7 @@ class Relocation:
                 raise errors.CopyDiffers(self.path)
             require_unchanged(self.path, self.original)
         except BaseException:
-            self.partial.unlink(missing_ok=True)
+            files.remove_quietly(self.partial)
             raise
 
     def put_in_place(self, after_step: AfterStep) -> None:

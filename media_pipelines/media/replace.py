@@ -149,7 +149,7 @@ class Replacement:
         except errors.TargetExists:
             return False
         finally:
-            unfinished.unlink(missing_ok=True)
+            files.remove_quietly(unfinished)
         return True
 
     @property

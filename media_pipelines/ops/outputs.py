@@ -1,7 +1,7 @@
 """Where an output goes, and how it gets there: a partial beside its target, verified, announced, renamed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def removing_partials(output: Output, attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        files.remove_partials(folder, owner(job.id, job.attempt))
+        with suppress(OSError):
+            files.remove_partials(folder, owner(job.id, job.attempt))
         raise
 
 
@@ -108,5 +109,5 @@ def publish(attempt: Attempt, library: Library, output: Output, **facts: Any) ->
             else:
                 return target
     except BaseException:
-        output.partial.unlink(missing_ok=True)
+        files.remove_quietly(output.partial)
         raise

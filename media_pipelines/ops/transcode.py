@@ -166,10 +166,10 @@ def _encode(attempt: Attempt, queue: Queue, ffmpeg: Ffmpeg, task: Task, policy: 
             attempt, ffmpeg, task.source, written, task.wanted.plan, max_size_bytes=_limit_bytes(task, policy)
         )
         if written is not output:
-            files.copy(written.partial, output.partial)
+            files.copy(written.partial, output.partial, lambda _: attempt.check())
     finally:
         if written is not output:
-            written.partial.unlink(missing_ok=True)
+            files.remove_quietly(written.partial)
     return encoded
 
 

@@ -253,15 +253,38 @@ def test_a_source_that_is_deleted_during_its_encode_is_encoded_to_its_end(
     assert not _partials(library)
 
 
-def test_a_source_that_is_cut_during_its_encode_fails_it(run_job, slow: Path, video, library: Path) -> None:
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 3)
+
+
+def _prolong(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\0" * 1000)
+
+
+@pytest.mark.parametrize("change", [_cut, _prolong])
+def test_a_source_that_changes_during_its_encode_is_encoded_again_later(
+    run_job, slow: Path, video, library: Path, change: Callable[[Path], None]
+) -> None:
+    """What was made of it may be made of half of it."""
     video_id = video()
-    thread = _once_it_is_being_read(library, lambda: os.truncate(slow, slow.stat().st_size // 3))
-    failed = run_job("reencode_streaming", {"videoId": video_id, "preset": "fast"})
+    thread = _once_it_is_being_read(library, lambda: change(slow))
+    waiting = run_job("reencode_streaming", {"videoId": video_id, "preset": "fast"})
     thread.join()
-    assert failed.status in (JobStatus.FAILED, JobStatus.PENDING), failed.result
-    _assert_clear(failed)
+    assert waiting.status == JobStatus.PENDING, waiting.error
+    _assert_clear(waiting, "noise.mp4", "has changed")
     assert not _partials(library)
     assert not list((library / "playback").iterdir())
+
+
+def test_a_source_that_changes_during_a_grid_is_no_part_of_one(run_job, slow: Path, video, library: Path) -> None:
+    video_id = video()
+    thread = _once_it_is_being_read(library, lambda: _prolong(slow))
+    waiting = run_job("compile_quad", {"videoIds": [video_id] * 4})
+    thread.join()
+    assert waiting.status == JobStatus.PENDING, waiting.error
+    _assert_clear(waiting, "noise.mp4", "has changed")
+    assert not _partials(library)
 
 
 def test_an_original_that_is_deleted_during_its_transcode_does_not_come_back_as_another_file(
