@@ -17,7 +17,8 @@ from jobqueue_bridge.policy import Policy, policy_hash
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.policy import Decision, Encode, Refuse, Skip, Speeds, decide
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 
 # Of a file that would be encoded: its end must be there.
 _DECODED_FRAMES = 2

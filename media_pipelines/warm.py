@@ -33,7 +33,10 @@ _ON_THE_WAY = (
     "upath.implementations.local",
 )
 
-for _name in _ON_THE_WAY:
+# What the ops import where they need it, so that the daemon and the API go without.
+_OF_THE_OPS = ("PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "av", "imageio_ffmpeg", "pebble")
+
+for _name in (*_ON_THE_WAY, *_OF_THE_OPS):
     importlib.import_module(_name)
 defs.get_repository_def().get_all_jobs()
 # The collector would touch, and so copy, every page that the forked runs share.

@@ -25,7 +25,7 @@ from media_pipelines.cli.watching import wait_for
 from media_pipelines.examine import Examiner
 from media_pipelines.media import files
 from media_pipelines.media.policy import Encode, Refuse, Skip
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 
 _PROBES_AT_ONCE = 2
 

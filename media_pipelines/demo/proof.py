@@ -12,7 +12,7 @@ from media_pipelines.media import compile as compiling
 from media_pipelines.media import streaming, verify
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.plan import Crf
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 
 
 class _Missing(Exception):

@@ -28,7 +28,9 @@ from media_pipelines.media.commands.pieces import (
 )
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.ffmpeg import ChildRegistry, Progress, run
-from media_pipelines.media.probe import Color, Probe, Prober
+from media_pipelines.media.probe import Color, Probe
+from media_pipelines.media.prober import Prober
+from media_pipelines.media.writeback import written_back
 
 ProgressDetail = dict[str, float | int | str | None]
 OnProgress = Callable[[float, ProgressDetail], None]
@@ -340,15 +342,22 @@ def join(
         named = _chapters(items, starts_s, length_s, folder)
         room = _index_bytes(sources, length_s, len(items))
         joining = progress.joining(copies=untouched)
-        try:
-            run_one(build(ffmpeg, list_file, output_partial, chapters=named, index_bytes=room), length_s, joining)
-        except errors.FfmpegFailed as error:
-            if room is None or not any(_NO_ROOM in line for line in error.stderr_tail):
-                raise
-            run_one(build(ffmpeg, list_file, output_partial, chapters=named), length_s, joining)
+        with written_back(output_partial):
+            try:
+                run_one(build(ffmpeg, list_file, output_partial, chapters=named, index_bytes=room), length_s, joining)
+            except errors.FfmpegFailed as error:
+                if room is None or not any(_NO_ROOM in line for line in error.stderr_tail):
+                    raise
+                run_one(build(ffmpeg, list_file, output_partial, chapters=named), length_s, joining)
+            result = verify.verify_joined(
+                prober,
+                output_partial,
+                expect_duration_s=length_s,
+                has_audio=chosen.has_audio,
+                copied=untouched,
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    result = verify.verify_joined(prober, output_partial, expect_duration_s=length_s, has_audio=chosen.has_audio)
     return Joined(result, tuple(starts_s), how)
 
 

@@ -10,11 +10,12 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from media_pipelines.media import errors
+from media_pipelines.media.writeback import written_back
 
 VIDEO_EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg", ".m2v"}
@@ -205,6 +206,12 @@ def remove_partials(directory: Path, owner: str) -> list[Path]:
     return left
 
 
+def remove_quietly(path: Path) -> None:
+    """Clean up after an error, which says more than that a disk that is read-only now lets nothing be removed."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
 def _require_owner(owner: str) -> None:
     if not owner or "/" in owner or "\0" in owner:
         raise ValueError(f"An owner of partial files is a short plain name, not {owner!r}")
@@ -291,7 +298,7 @@ def copy(source: Path, target: Path, on_bytes: Callable[[int], None] | None = No
     """Copy content to a new name, with mode and times where the file system takes them, and return once the disk has
     them. Returns the SHA-256 of what was read; `on_bytes` hears of every piece."""
     digest = hashlib.sha256()
-    with source.open("rb") as reading, target.open("wb") as writing:
+    with source.open("rb") as reading, target.open("wb") as writing, written_back(target):
         while piece := reading.read(_PIECE_BYTES):
             digest.update(piece)
             writing.write(piece)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from media_pipelines.media import errors
-from media_pipelines.media.probe import Prober, open_only_video
+from media_pipelines.media.containers import open_only_video
+from media_pipelines.media.prober import Prober
 
 if TYPE_CHECKING:
     from av.container import InputContainer

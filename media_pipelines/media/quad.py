@@ -10,7 +10,8 @@ from media_pipelines.media import errors, verify
 from media_pipelines.media.commands.arguments import given, h264, named
 from media_pipelines.media.commands.pieces import ONE_GRAPH, Shape, fitted, said, uploaded
 from media_pipelines.media.encoders import Way, device
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from media_pipelines.media.streaming import playable_audio
 
 Audio = Literal["mix", "first", "1", "2", "3", "4", "none"]

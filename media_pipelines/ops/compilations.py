@@ -66,21 +66,27 @@ def choose(
     named: Sequence[UUID] | None = None,
     output_path: str | None = None,
     at_least: int = 1,
+    copies: bool = False,
 ) -> Compilation:
     """The videos that the params name, all of which must be readable, or as many as are wanted of those that fit.
+    `copies`: sources that match are joined as they are, so that a glance at each is enough.
 
     Raises InvalidJob where fewer than `at_least` come of it, and what a named video's own fault is.
     """
     output = plan_output(attempt, library, output_path, f"compilations/{name}-{str(attempt.job.id)[:8]}.mp4")
     if output.published:
         # The library may have changed since: what is published was made of what was chosen then.
-        chosen = _readable(attempt.announced_sources, count, attempt, queue, library, ffmpeg)
+        chosen = _readable(attempt.announced_sources, count, attempt, queue, library, ffmpeg, glance=copies)
         return Compilation(tuple(chosen), output)
     if named is not None:
         chosen = _all_readable(named, attempt, queue, library, ffmpeg)
     else:
-        chosen = _readable(_candidates(attempt, wanted, queue), count, attempt, queue, library, ffmpeg)
+        candidates = _candidates(attempt, wanted, queue)
+        chosen = _readable(candidates, count, attempt, queue, library, ffmpeg, glance=copies)
         _require(len(chosen), at_least)
+        if copies and not compiling.plan([probe for _, probe in chosen]).copy:
+            chosen = _readable([video.id for video, _ in chosen], count, attempt, queue, library, ffmpeg)
+            _require(len(chosen), at_least)
     for video, probe in chosen:
         attempt.log(f"Chosen: {video.path} ({probe.duration_s or 0:.1f} s)")
     return Compilation(tuple(chosen), output)
@@ -114,16 +120,24 @@ def _candidates(attempt: Attempt, wanted: params.Criteria, queue: Queue) -> list
 
 
 def _readable(
-    candidates: Sequence[UUID], count: int, attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg
+    candidates: Sequence[UUID],
+    count: int,
+    attempt: Attempt,
+    queue: Queue,
+    library: Library,
+    ffmpeg: Ffmpeg,
+    *,
+    glance: bool = False,
 ) -> list[tuple[Video, Probe]]:
-    """Those that are still there and can be read, as many as are wanted."""
+    """Those that are still there and can be read, as many as are wanted; at a glance their colours stay unknown."""
     chosen: list[tuple[Video, Probe]] = []
     waiting = iter(candidates)
     with ffmpeg.prober(_PROBES_AT_ONCE) as prober, bounded(attempt.log, "videos passed over") as log_passed_over:
         while batch := list(islice(waiting, min(count - len(chosen), _BATCH))):
             attempt.check()
             known = list(_placed(batch, queue, library, log_passed_over))
-            verdicts = prober.probe_many([path for _, path in known])
+            read_many = prober.glance_many if glance else prober.probe_many
+            verdicts = read_many([path for _, path in known])
             for (video, _), (_, verdict) in zip(known, verdicts, strict=True):
                 if isinstance(verdict, Probe):
                     chosen.append((video, verdict))

@@ -33,6 +33,7 @@ def choose_sources(
             ffmpeg,
             count=wanted.count,
             output_path=wanted.output_path,
+            copies=True,
         )
 
 

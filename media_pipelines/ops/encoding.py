@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from media_pipelines.media import errors, quality, verify
+from media_pipelines.media import errors, files, quality, verify
+from media_pipelines.media.blame import unchanged
 from media_pipelines.media.commands.rendition import cover, decode_all, encode, loose_covers
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.plan import EncodePlan, Target
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.quality import Found, Try
+from media_pipelines.media.writeback import written_back
 from media_pipelines.ops.ladder import Ladder
 from media_pipelines.ops.outputs import Output, owner
 from media_pipelines.ops.progress import Reporter, bounded
@@ -66,8 +68,8 @@ def run_encode(
     the plan has a Target, its CRF is searched for first, with the encoder of the way.
 
     Call it within `removing_partials`, after `require_space`. Raises NoEncoder, MetricMissing, TargetUnreachable,
-    ResultTooLarge (also in the middle, by projection) and what `media.ffmpeg.run` raises; of a failure in the file no
-    other way is tried.
+    ResultTooLarge (also in the middle, by projection), SourceChanged and what `media.ffmpeg.run` raises; of a failure
+    in the file no other way is tried.
     """
     work = _Work(attempt, ffmpeg, source, output, plan, share_percent, max_size_bytes)
     for line in plan.dropped:
@@ -75,7 +77,8 @@ def run_encode(
     ladder = Ladder(attempt, ffmpeg, plan.video)
     while True:
         try:
-            return _carried_out(work, ladder.way())
+            with unchanged([source.path]):
+                return _carried_out(work, ladder.way())
         except (errors.FfmpegFailed, errors.FfmpegStalled) as error:
             if not ladder.steps_down(error):
                 raise
@@ -107,7 +110,7 @@ def verify_output(
         if min_vmaf is not None and encoded is not None and plan.video is not None:
             _require_vmaf(attempt, ffmpeg, source, path, encoded, min_vmaf)
     except BaseException:
-        output.partial.unlink(missing_ok=True)
+        files.remove_quietly(output.partial)
         raise
     decoded = "every frame decoded" if full else f"{result.frames_decoded} frames decoded"
     attempt.log(f"Verified: {decoded}, {result.duration_s or 0:.2f} s")
@@ -127,7 +130,8 @@ def _carried_out(work: _Work, way: Way) -> Encoded:
     command = encode(ffmpeg.program, work.source, work.output.partial, plan, way, covers)
     attempt.log("FFmpeg command: " + shlex.join(command))
     reporter = Reporter(attempt, work.share_percent - start, start)
-    _watched(attempt, ffmpeg, command, work.source.duration_s, _guarded(work, reporter.ffmpeg))
+    with written_back(work.output.partial):
+        _watched(attempt, ffmpeg, command, work.source.duration_s, _guarded(work, reporter.ffmpeg))
     for path in covers:
         path.unlink()
     _require_size(work)

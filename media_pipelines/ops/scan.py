@@ -18,7 +18,7 @@ from jobqueue_bridge.videos import Known, Place
 from media_pipelines.media import files
 from media_pipelines.media.errors import UnreadableMedia
 from media_pipelines.media.fingerprint import fingerprint
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
 from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table

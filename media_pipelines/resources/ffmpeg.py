@@ -6,7 +6,7 @@ import dagster as dg
 
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.media import ffmpeg
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 
 
 class Ffmpeg(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -15,7 +15,7 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobType
 from media_pipelines.media import errors
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.corpus import course
 from tests.corpus.entries import BIT_FLIPS, corpus
 from tests.corpus.passage import FOLDER, Passage, fingerprints

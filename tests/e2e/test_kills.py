@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.vocabulary import JobStatus
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.e2e.conftest import ENCODE_SECONDS, Platform, eventually, ffmpeg_processes, kill
 
 Victim = Callable[[Platform, Job], int]

@@ -10,7 +10,8 @@ import pytest
 
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.ffmpeg import find_ffmpeg
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 
 SUBTITLE = "1\n00:00:00,100 --> 00:00:00,900\nHello\n"
 

@@ -10,7 +10,8 @@ from media_pipelines.media import encoders, errors, streaming, verify
 from media_pipelines.media.commands.rendition import cover, encode, loose_covers
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.plan import Codec, Container, Crf, EncodePlan, TrackPlan, VideoPlan
-from media_pipelines.media.probe import Color, Probe, Prober
+from media_pipelines.media.probe import Color, Probe
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 BT709 = Color("bt709", "bt709", "bt709", "tv")

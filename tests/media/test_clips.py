@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from media_pipelines.media import clips
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 
 
 def test_the_samples_are_varied_and_whole(ffmpeg: Path, prober: Prober, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from media_pipelines.media.commands.rendition import decode_all, encode
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.plan import Crf, EncodePlan, TrackPlan
-from media_pipelines.media.probe import Probe, Prober, Stream
+from media_pipelines.media.probe import Probe, Stream
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 from tests.media.test_probe import STRANGE_NAMES
 

@@ -12,7 +12,8 @@ from media_pipelines.media import compile as compiling
 from media_pipelines.media import errors, title_card, verify
 from media_pipelines.media.compile import Item
 from media_pipelines.media.encoders import Encoder, Way
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 

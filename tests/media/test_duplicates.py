@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from media_pipelines.media import duplicates, phash
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 

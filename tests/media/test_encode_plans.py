@@ -9,7 +9,8 @@ from media_pipelines.media.commands.rendition import encode
 from media_pipelines.media.encoder_flags import DEFAULT_CRF
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.plan import Bitrate, Codec, Container, Crf, EncodePlan, TrackPlan, VideoPlan
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from media_pipelines.media.streaming import attachments, subtitles
 from tests.media.conftest import Clips
 

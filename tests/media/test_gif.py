@@ -8,7 +8,7 @@ from PIL import Image
 
 from media_pipelines.media import errors, gif
 from media_pipelines.media.commands import pictures
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 

@@ -9,7 +9,7 @@ from media_pipelines.media import loudness
 from media_pipelines.media.compile import Item
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.loudness import Loudness
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 

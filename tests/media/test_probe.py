@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from media_pipelines.media import errors, mp4
-from media_pipelines.media.probe import Probe, Prober, read
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
+from media_pipelines.media.reading import read
 from tests.media.conftest import Clips
 
 
@@ -329,7 +331,7 @@ def test_a_prober_begun_in_a_thread_that_ended_still_works(clips: Clips) -> None
 PARENT = """
 import sys
 from pathlib import Path
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 import psutil
 prober = Prober(workers=2)
 prober.probe(Path(sys.argv[1]))

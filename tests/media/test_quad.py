@@ -10,7 +10,8 @@ from media_pipelines.media.commands.pieces import shape
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.plan import Crf, VideoPlan
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 CELL = shape(160, 120, 25)

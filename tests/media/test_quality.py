@@ -12,7 +12,8 @@ from media_pipelines.media.commands.rendition import encode
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.plan import Crf, EncodePlan, Metric, Target
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from media_pipelines.media.quality import Found, Try
 from tests.media.conftest import Clips
 

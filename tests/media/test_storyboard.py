@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from media_pipelines.media import errors, storyboard
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from media_pipelines.media import errors, thumbnail, verify
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 
 BLACK_START = "testsrc2=size=160x90:rate=25:duration=2,drawbox=t=fill:color=black:enable='lt(t,1.2)'"

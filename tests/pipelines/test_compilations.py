@@ -15,7 +15,7 @@ from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import videos as videos_table
 from jobqueue_bridge.vocabulary import JobStatus
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 
 FAST = {"preset": "ultrafast", "crf": 35}
 

@@ -14,7 +14,7 @@ from jobqueue_bridge import queue, videos
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.tables import job_attempts
 from jobqueue_bridge.vocabulary import JobStatus
-from media_pipelines.media.probe import Prober
+from media_pipelines.media.prober import Prober
 from tests.media.conftest import Clips
 from tests.pipelines.conftest import RunJob, make_clip
 

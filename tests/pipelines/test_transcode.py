@@ -17,7 +17,8 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.cli.main import main
 from media_pipelines.definitions import defs
-from media_pipelines.media.probe import Probe, Prober
+from media_pipelines.media.probe import Probe
+from media_pipelines.media.prober import Prober
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.sensors.dispatch import admit_ready, run_request
 

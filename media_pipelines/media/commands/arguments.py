@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from media_pipelines.media.containers import CONTAINERS
 from media_pipelines.media.encoder_flags import flags
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.plan import Crf, VideoPlan
-from media_pipelines.media.probe import CONTAINERS, Stream
+from media_pipelines.media.probe import Stream
 
 
 def given(path: Path, *, formats: str = CONTAINERS) -> list[str]:

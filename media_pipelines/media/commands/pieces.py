@@ -7,9 +7,10 @@ from pathlib import Path
 
 from media_pipelines.media.commands.arguments import given, h264, named
 from media_pipelines.media.commands.rendition import tone_mapped
+from media_pipelines.media.containers import CONTAINERS
 from media_pipelines.media.encoder_flags import upload
 from media_pipelines.media.encoders import Way, device
-from media_pipelines.media.probe import CONTAINERS, Color, Probe
+from media_pipelines.media.probe import Color, Probe
 from media_pipelines.media.streaming import playable_audio
 
 # A picture whose size changes goes on through the same filters; begun anew, they would lose what they hold.
