@@ -96,7 +96,7 @@ def ways(
     """
     if video is None:
         return (COPY,)
-    tone_map = _tone_mapper(ffmpeg, timeout_s) if video.hdr == "tonemap" else ()
+    tone_map = tone_mapper(ffmpeg, timeout_s) if video.hdr == "tonemap" else ()
     found, reasons = [], []
     if not prefer_hardware:
         reasons.append("hardware encoding is switched off")
@@ -203,8 +203,8 @@ def _trial(ffmpeg: Path, encoder: str, video: VideoPlan, timeout_s: float, more:
     return _run_trial(command, timeout_s)
 
 
-def _tone_mapper(ffmpeg: Path, timeout_s: float) -> tuple[str, ...]:
-    """The first chain that works on one HDR frame; empty where none does."""
+def tone_mapper(ffmpeg: Path, timeout_s: float = 10) -> tuple[str, ...]:
+    """The first chain of filters that makes SDR of one HDR frame; empty where none does."""
     hdr = "color=size=64x64:rate=25:duration=0.04,format=yuv420p10le,"
     hdr += "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
     for chain in _TONE_MAPPERS:

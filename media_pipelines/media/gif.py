@@ -1,12 +1,13 @@
 """A short animated picture of a part of a video: GIF or WebP, within a size if one is given."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from media_pipelines.media import errors, verify
 from media_pipelines.media.commands import pictures
+from media_pipelines.media.encoders import tone_mapper
 from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.probe import Probe
 
@@ -96,9 +97,10 @@ def make(
             stall_timeout_s=stall_timeout_s,
         )
 
+    tone_map = tone_mapper(ffmpeg) if source.hdr else ()
     animation = wanted
     while True:
-        _encode(ffmpeg, source, animation, output, one)
+        _encode(ffmpeg, source, animation, output, tone_map, one)
         size_bytes = output.stat().st_size
         if max_bytes is None or size_bytes <= max_bytes:
             return Made(animation, verified(output, animation), size_bytes)
@@ -111,7 +113,12 @@ def make(
 
 
 def _encode(
-    ffmpeg: Path, source: Probe, animation: Animation, output: Path, run_one: Callable[[list[str], float | None], None]
+    ffmpeg: Path,
+    source: Probe,
+    animation: Animation,
+    output: Path,
+    tone_map: Sequence[str],
+    run_one: Callable[[list[str], float | None], None],
 ) -> None:
     colours = None
     if animation.kind == "gif" and animation.frames * animation.width * animation.height > _PIXELS_IN_MEMORY:
@@ -128,6 +135,7 @@ def _encode(
                     width=animation.width,
                     height=animation.height,
                     fps=animation.fps,
+                    tone_map=tone_map,
                 ),
                 None,
             )
@@ -143,6 +151,7 @@ def _encode(
             loop=animation.loop,
             kind=animation.kind,
             palette=colours,
+            tone_map=tone_map,
         )
         run_one(command, animation.duration_s)
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from media_pipelines.media import errors
 from media_pipelines.media.commands import pictures
+from media_pipelines.media.encoders import tone_mapper
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe
 
@@ -69,6 +70,7 @@ def draw(
 
     Raises OutputRejected where they are not as planned, and what `ffmpeg.run` raises.
     """
+    tone_map = tone_mapper(ffmpeg) if source.hdr else ()
     for key_frames_only in (True, False) if plan.interval_s >= _KEY_FRAMES_FROM_S else (False,):
         command = pictures.sheets(
             ffmpeg,
@@ -80,6 +82,7 @@ def draw(
             columns=plan.columns,
             rows=plan.rows,
             key_frames_only=key_frames_only,
+            tone_map=tone_map,
         )
         try:
             run(command, duration_s=plan.duration_s, stop=stop, on_line=on_line, stall_timeout_s=stall_timeout_s)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from media_pipelines.media import errors, verify
 from media_pipelines.media.commands import pictures
+from media_pipelines.media.encoders import tone_mapper
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.media.probe import Probe
 
@@ -49,8 +50,10 @@ def take(
     that is blank throughout, the least black. Raises NoUsableFrame, EncodeStopped.
     """
     best: _Frame | None = None
+    tone_map = tone_mapper(ffmpeg) if source.hdr else ()
     for position_s in _positions(source, at_s):
-        frame = _grab(ffmpeg, source, output, position_s, width, stop)
+        command = pictures.thumbnail(ffmpeg, source, output, at_s=position_s, width=width, tone_map=tone_map)
+        frame = _grab(command, output, position_s, stop)
         if frame is not None and (best is None or (not frame.is_blank, frame.light) > (not best.is_blank, best.light)):
             best = frame
         if best is not None and not best.is_blank:
@@ -73,12 +76,9 @@ def _positions(source: Probe, at_s: float | None) -> Iterator[float]:
     yield from (min(picture_s * position, last_s) for position in _OTHER_POSITIONS)
 
 
-def _grab(
-    ffmpeg: Path, source: Probe, output: Path, at_s: float, width: int, stop: Callable[[], str | None] | None
-) -> _Frame | None:
+def _grab(command: list[str], output: Path, at_s: float, stop: Callable[[], str | None] | None) -> _Frame | None:
     """The frame at one position; None where none comes."""
     output.unlink(missing_ok=True)
-    command = pictures.thumbnail(ffmpeg, source, output, at_s=at_s, width=width)
     try:
         run(command, duration_s=None, stop=stop, stall_timeout_s=60)
     except errors.FfmpegFailed as error:

@@ -7,7 +7,7 @@ from media_pipelines.media.containers import CONTAINERS
 from media_pipelines.media.encoder_flags import flags
 from media_pipelines.media.encoders import Encoder
 from media_pipelines.media.plan import Crf, VideoPlan
-from media_pipelines.media.probe import Stream
+from media_pipelines.media.probe import Probe, Stream
 
 
 def given(path: Path, *, formats: str = CONTAINERS) -> list[str]:
@@ -31,3 +31,18 @@ def filtered(filters: Sequence[str]) -> list[str]:
 def h264(encoder: Encoder, preset: str, crf: int) -> list[str]:
     """H.264 for a piece or a rendition whose size its filters decide."""
     return flags(encoder.name, VideoPlan(codec="h264", quality=Crf(crf), preset=preset, width=0, height=0))
+
+
+def tone_mapped(source: Probe, tone_map: Sequence[str]) -> list[str]:
+    """The light of a mastering display describes no SDR picture. Where the primaries are unsaid they are BT.2020."""
+    said = source.color
+    assumed = [
+        *(["color_primaries=bt2020"] if said.primaries is None else []),
+        *(["colorspace=bt2020nc"] if said.matrix is None else []),
+    ]
+    return [
+        *(["setparams=" + ":".join(assumed)] if assumed else []),
+        *tone_map,
+        "sidedata=mode=delete:type=MASTERING_DISPLAY_METADATA",
+        "sidedata=mode=delete:type=CONTENT_LIGHT_LEVEL",
+    ]

@@ -1,13 +1,16 @@
-"""Still pictures of a video."""
+"""Still and moving pictures of a video. `tone_map`: the chain of filters that makes SDR of a source in HDR."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from media_pipelines.media.commands.arguments import filtered, given, named
+from media_pipelines.media.commands.arguments import filtered, given, named, tone_mapped
 from media_pipelines.media.probe import Probe
 
 
-def thumbnail(ffmpeg: Path, source: Probe, output: Path, *, at_s: float, width: int) -> list[str]:
+def thumbnail(
+    ffmpeg: Path, source: Probe, output: Path, *, at_s: float, width: int, tone_map: Sequence[str] = ()
+) -> list[str]:
     """One frame as a JPEG of exactly `width` pixels, also when the source is smaller, with square pixels."""
     return [
         str(ffmpeg),
@@ -17,7 +20,14 @@ def thumbnail(ffmpeg: Path, source: Probe, output: Path, *, at_s: float, width: 
         *given(source.path),
         "-map", f"0:{source.video_index}",
         "-frames:v", "1",
-        *filtered([f"scale=w={width}:h='max(1,round(ow/dar))':out_range=full", "setsar=1", "format=yuvj420p"]),
+        *filtered(
+            [
+                *_sdr(source, tone_map, _even(width), "'2*max(1,round(ow/dar/2))'"),
+                f"scale=w={width}:h='max(1,round(ow/dar))':out_range=full",
+                "setsar=1",
+                "format=yuvj420p",
+            ]
+        ),
         "-c:v", "mjpeg",
         "-q:v", "3",
         "-map_metadata", "-1",
@@ -40,10 +50,11 @@ def animation(
     loop: int,
     kind: Literal["gif", "webp"],
     palette: Path | None = None,
+    tone_map: Sequence[str] = (),
 ) -> list[str]:
     """A part of a video as an animated picture that plays `loop` times, 0 for ever. A GIF's palette is made in the same
     pass, for which all frames are held in memory; with `palette`, it was made before."""
-    frames = f"[0:{source.video_index}]{_frames(width, height, fps, duration_s)}"
+    frames = f"[0:{source.video_index}]{_frames(source, width, height, fps, duration_s, tone_map)}"
     use = "paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle[v]"
     graph = f"{frames},split[a][b];[a]{_PALETTE}[p];[b][p]{use}"
     if kind == "webp":
@@ -62,13 +73,22 @@ def animation(
 
 
 def palette(
-    ffmpeg: Path, source: Probe, output: Path, *, start_s: float, duration_s: float, width: int, height: int, fps: float
+    ffmpeg: Path,
+    source: Probe,
+    output: Path,
+    *,
+    start_s: float,
+    duration_s: float,
+    width: int,
+    height: int,
+    fps: float,
+    tone_map: Sequence[str] = (),
 ) -> list[str]:
     """The 256 colours of a part of a video, as a PNG."""
     return [
         *_stretch(ffmpeg, source, start_s, duration_s),
         "-map", f"0:{source.video_index}",
-        *filtered([_frames(width, height, fps, duration_s), _PALETTE]),
+        *filtered([_frames(source, width, height, fps, duration_s, tone_map), _PALETTE]),
         "-frames:v", "1",
         "-c:v", "png",
         "-f", "image2pipe",
@@ -86,11 +106,21 @@ def _stretch(ffmpeg: Path, source: Probe, start_s: float, duration_s: float) -> 
     return [str(ffmpeg), "-y", *seek, "-t", f"{duration_s:.3f}", "-reinit_filter", "0", *given(source.path)]
 
 
-def _frames(width: int, height: int, fps: float, duration_s: float) -> str:
+def _frames(source: Probe, width: int, height: int, fps: float, duration_s: float, tone_map: Sequence[str]) -> str:
     """As many as fill the time: one at least, where the video has but one that stands for less than its share."""
     count = max(1, round(duration_s * fps))
     exact = f"tpad=stop_mode=clone:stop_duration={1 / fps:.3f},fps={fps:.6g},trim=end_frame={count}"
-    return f"{exact},scale={width}:{height}:flags=lanczos,setsar=1"
+    sdr = _sdr(source, tone_map, _even(width), _even(height))
+    return ",".join([exact, *sdr, f"scale={width}:{height}:flags=lanczos", "setsar=1"])
+
+
+def _sdr(source: Probe, tone_map: Sequence[str], width: int, height: int | str) -> list[str]:
+    """Mapped when it is small already, which is faster; even, because most chains take nothing else."""
+    return [f"scale=w={width}:h={height}:flags=lanczos", *tone_mapped(source, tone_map)] if tone_map else []
+
+
+def _even(pixels: int) -> int:
+    return 2 * max(1, (pixels + 1) // 2)
 
 
 def _gif(loop: int) -> list[str]:
@@ -113,6 +143,7 @@ def sheets(
     columns: int,
     rows: int,
     key_frames_only: bool,
+    tone_map: Sequence[str] = (),
 ) -> list[str]:
     """Small pictures at equal distances, on sheets of `columns`×`rows`: JPEGs, one after the other in one file."""
     return [
@@ -124,6 +155,7 @@ def sheets(
         *filtered(
             [
                 f"fps=fps=1000/{round(interval_s * 1000)}:start_time=0:eof_action=pass",
+                *_sdr(source, tone_map, _even(tile[0]), _even(tile[1])),
                 f"scale={tile[0]}:{tile[1]}:out_range=full",
                 "setsar=1",
                 "format=yuvj420p",

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from media_pipelines.media.commands.arguments import given, h264, named
-from media_pipelines.media.commands.rendition import tone_mapped
+from media_pipelines.media.commands.arguments import given, h264, named, tone_mapped
 from media_pipelines.media.containers import CONTAINERS
 from media_pipelines.media.encoder_flags import upload
 from media_pipelines.media.encoders import Way, device

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from media_pipelines.media.commands.arguments import given, mapped, named
+from media_pipelines.media.commands.arguments import given, mapped, named, tone_mapped
 from media_pipelines.media.encoder_flags import flags, upload
 from media_pipelines.media.encoders import EXACT_TIMES, Way, device, hardware_decoding
 from media_pipelines.media.plan import EncodePlan, TrackPlan, VideoPlan
@@ -138,21 +138,6 @@ def _sar(source: Probe, video: VideoPlan) -> Fraction:
         if abs(exact / usual - 1) < rounding:
             return usual
     return exact.limit_denominator(255)
-
-
-def tone_mapped(source: Probe, tone_map: Sequence[str]) -> list[str]:
-    """The light of a mastering display describes no SDR picture. Where the primaries are unsaid they are BT.2020."""
-    said = source.color
-    assumed = [
-        *(["color_primaries=bt2020"] if said.primaries is None else []),
-        *(["colorspace=bt2020nc"] if said.matrix is None else []),
-    ]
-    return [
-        *(["setparams=" + ":".join(assumed)] if assumed else []),
-        *tone_map,
-        "sidedata=mode=delete:type=MASTERING_DISPLAY_METADATA",
-        "sidedata=mode=delete:type=CONTENT_LIGHT_LEVEL",
-    ]
 
 
 def _sane_rate(source: Probe) -> list[str]:
