@@ -8,8 +8,7 @@ from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines.demo.course import View
-from media_pipelines.media import compile as compiling
-from media_pipelines.media import streaming, verify
+from media_pipelines.media import matching, streaming, verify
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.plan import Crf
 from media_pipelines.media.prober import Prober
@@ -51,7 +50,7 @@ class Proof:
 
     def compilation(self, job: Job, prober: Prober) -> None:
         """It opens, decodes to its end, and lasts as long as its sources together."""
-        joined = compiling.plan([prober.probe(self._file(self._paths.get(source))) for source in self._sources(job)])
+        joined = matching.plan([prober.probe(self._file(self._paths.get(source))) for source in self._sources(job)])
         verify.verify_joined(prober, self._output(job), expect_duration_s=joined.duration_s, has_audio=joined.has_audio)
 
     def grid(self, job: Job, prober: Prober) -> None:

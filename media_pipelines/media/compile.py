@@ -1,46 +1,27 @@
-"""Several videos as one: `plan` decides, purely, what can be joined untouched; `join` does it and checks."""
+"""Several videos as one: copied where they match, else made of pieces, and read back."""
 
-import collections
-import itertools
 import math
 import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 
 from media_pipelines.media import errors, files, verify
-from media_pipelines.media.commands.pieces import (
-    BT709,
-    Part,
-    Shape,
-    chapters,
-    concat,
-    concat_copy,
-    concat_list,
-    even,
-    missing_picture_s,
-    piece,
-    same_picture,
-    shape,
-)
+from media_pipelines.media.commands.pieces import chapters, concat, concat_copy, concat_list, piece, same_picture
+from media_pipelines.media.cuts import Cut, Item, cut_up
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.ffmpeg import ChildRegistry, Progress, run
-from media_pipelines.media.probe import Color, Probe
+from media_pipelines.media.matching import MAX_FPS, CompilePlan, plan, timescale
+from media_pipelines.media.probe import Probe
 from media_pipelines.media.prober import Prober
 from media_pipelines.media.writeback import written_back
 
 ProgressDetail = dict[str, float | int | str | None]
 OnProgress = Callable[[float, ProgressDetail], None]
-
-_MAX_FPS = 60.0
-_USUAL_FPS = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001, 60.0)
 # The last part of the bar: joining is a copy, the pieces are the work.
 _JOINING_PERCENT = 5.0
-# Less than this is how containers round; more would be a picture that is over while sound goes on.
-_PICTURE_MAY_MISS_S = 0.25
 _PART_MAY_MISS_S = 0.5
 # Size, time, composition offset, key frame and chunk of a sample, were each in a table entry of its own. (Seen: 9.)
 _INDEX_BYTES_PER_SAMPLE = 40
@@ -50,230 +31,12 @@ _SOUND_BYTES_PER_S = 192_000
 
 
 @dataclass(frozen=True)
-class Item:
-    """One source of a compilation. `card` is a picture shown before it for `card_s` seconds, `title` the name of its
-    chapter, `levelling` filters for its sound."""
-
-    source: Probe
-    title: str | None = None
-    card: Path | None = None
-    card_s: float = 0.0
-    levelling: str = ""
-
-
-@dataclass(frozen=True)
-class CompilePlan:
-    """How the sources become one file: copied as they are, or each first brought to `width`×`height` at `fps`.
-    `alike` are the sources (by number) whose pictures have that shape already and match each other.
-    `reason` says which and why."""
-
-    copy: bool
-    width: int
-    height: int
-    fps: float
-    has_audio: bool
-    duration_s: float | None
-    reason: str
-    alike: frozenset[int] = frozenset()
-
-    color: Color = BT709
-
-    @property
-    def shape(self) -> Shape:
-        return shape(self.width, self.height, self.fps, self.color)
-
-
-@dataclass(frozen=True)
 class Joined:
     """What came of it. `starts_s`: when each item begins; `how`: in words, what was copied and what encoded."""
 
     result: Probe
     starts_s: tuple[float, ...]
     how: str
-
-
-def plan(sources: Sequence[Probe]) -> CompilePlan:
-    """Decide how to join sources, in their order. Raises ValueError for none at all.
-
-    They are copied only when they match in all that a player would have to switch between; the first thing that
-    differs is the reason otherwise. The common shape is the one that most seconds of the sources have.
-    """
-    if not sources:
-        raise ValueError("A compilation needs at least one source")
-    difference = _difference(sources)
-    width, height = _common_size(sources)
-    fps = _common_fps(sources)
-    lengths = [source.duration_s for source in sources]
-    alike = _alike(sources, width, height, fps)
-    return CompilePlan(
-        copy=difference is None,
-        width=width,
-        height=height,
-        fps=fps,
-        has_audio=any(source.has_audio for source in sources),
-        duration_s=math.fsum(length for length in lengths if length) if all(lengths) else None,
-        reason="all sources match" if difference is None else difference,
-        alike=alike,
-        color=sources[min(alike)].color if alike else BT709,
-    )
-
-
-def _difference(sources: Sequence[Probe]) -> str | None:
-    """The first property in which sources differ, or that an MP4 for the web cannot hold."""
-    for name, of in _MATCHED.items():
-        values = list(dict.fromkeys(of(source) for source in sources))
-        if len(values) > 1:
-            return f"the sources differ in {name}: {values[0]} and {values[1]}"
-    if sources[0].video_codec != "h264" or sources[0].audio_codec not in ("aac", None):
-        return f"{sources[0].video_codec} with {sources[0].audio_codec} is not what browsers play in MP4"
-    if any(missing_picture_s(source) > _PICTURE_MAY_MISS_S for source in sources):
-        return "the picture of one ends before its sound"
-    return None
-
-
-def _sound(source: Probe) -> tuple[str | None, str | None, int | None, str] | None:
-    """The first audio stream alone: the others are not joined."""
-    sounds = source.of_kind("audio")
-    if not sounds:
-        return None
-    return sounds[0].codec, sounds[0].channel_layout, sounds[0].sample_rate_hz, sounds[0].config
-
-
-_MATCHED_PICTURE: dict[str, Callable[[Probe], object]] = {
-    "video codec": lambda source: source.video_codec,
-    "size": lambda source: f"{source.width}×{source.height}",
-    "rotation": lambda source: source.rotation,
-    "pixel shape": lambda source: source.sar,
-    "pixel format": lambda source: source.pix_fmt,
-    "frame rate": lambda source: round(source.fps, 2) if source.fps else None,
-    "time base": lambda source: source.video.time_base,
-    "encoder settings": lambda source: source.video.config,
-}
-_MATCHED: dict[str, Callable[[Probe], object]] = {**_MATCHED_PICTURE, "sound": _sound}
-
-
-def _alike(sources: Sequence[Probe], width: int, height: int, fps: float) -> frozenset[int]:
-    """The largest group, by seconds, of pictures that have the common shape and one and the same configuration."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for n, source in enumerate(sources):
-        if _has_shape(source, width, height, fps):
-            groups.setdefault(tuple(of(source) for of in _MATCHED_PICTURE.values()), []).append(n)
-    largest = max(groups.values(), key=lambda group: math.fsum(sources[n].duration_s or 0 for n in group), default=[])
-    return frozenset(largest)
-
-
-def _has_shape(source: Probe, width: int, height: int, fps: float) -> bool:
-    """Whether its picture could stand in the output as it is. One that ends before its sound would stand still in a
-    way that only encoding can write."""
-    return (
-        source.video_codec == "h264"
-        and source.pix_fmt == "yuv420p"
-        and source.rotation == 0
-        and source.sar == 1
-        and source.color.range != "pc"
-        and source.hdr is None
-        and not source.interlaced
-        and (source.width, source.height) == (width, height)
-        and abs((source.fps or 0) - fps) < 0.01
-        and bool(source.duration_s)
-        and missing_picture_s(source) < 1 / fps
-        and _timescale(source) is not None
-    )
-
-
-def _timescale(source: Probe) -> int | None:
-    ticks = Fraction(source.video.time_base or 0)
-    return ticks.denominator if ticks.numerator == 1 and 1_000 <= ticks.denominator <= 1_000_000 else None
-
-
-def _common_size(sources: Sequence[Probe]) -> tuple[int, int]:
-    """The displayed size, in square pixels and even, that most seconds have; the larger of two equals."""
-    seconds: collections.Counter[tuple[int, int]] = collections.Counter()
-    for source in sources:
-        seconds[_square_pixels(source)] += round((source.duration_s or 1) * 1000)
-    return max(seconds, key=lambda size: (seconds[size], size[0] * size[1]))
-
-
-def _square_pixels(source: Probe) -> tuple[int, int]:
-    return even(float(source.width * source.sar)), even(source.height)
-
-
-def _common_fps(sources: Sequence[Probe]) -> float:
-    seconds: collections.Counter[float] = collections.Counter()
-    for source in sources:
-        seconds[_usual_fps(source.fps or 25.0)] += round((source.duration_s or 1) * 1000)
-    return max(seconds, key=lambda fps: (seconds[fps], fps))
-
-
-def _usual_fps(fps: float) -> float:
-    """The nearest usual rate when it is near (29.97 for 29.95), else the rate itself, never above 60."""
-    nearest = min(_USUAL_FPS, key=lambda usual: abs(usual - fps))
-    return nearest if abs(nearest - fps) < 0.02 * nearest else min(_MAX_FPS, max(1.0, fps))
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One piece of a compilation: a part, or two of which the first fades into the second. `item` is what is seen at
-    its end; `opens`: whether that item begins here; `whole`: whether it is all of a source."""
-
-    parts: tuple[Part, ...]
-    item: int
-    opens: bool
-    whole: bool
-
-    @property
-    def length_s(self) -> float | None:
-        return self.parts[0].length_s
-
-
-def cuts(items: Sequence[Item], common: Shape, crossfade_s: float = 0.0) -> list[Cut]:
-    """The pieces in their order. Every length is a whole number of frames, so that picture and sound of each piece
-    end together.
-
-    A cross-fade takes at most half of what stands on each side of it; one of less than two frames becomes a cut.
-    """
-    shots = [shot for n, item in enumerate(items) for shot in _shots(n, item, common)]
-    fades = [_fade_frames(one, other, common, crossfade_s) for (_, one, _), (_, other, _) in itertools.pairwise(shots)]
-    found: list[Cut] = []
-    for k, (n, part, opens) in enumerate(shots):
-        before = fades[k - 1] if k else 0
-        after = fades[k] if k < len(fades) else 0
-        if before:
-            tail = _stretch(shots[k - 1][1], common, from_end=before)
-            found.append(Cut((tail, _stretch(part, common, to=before)), n, opens, whole=False))
-        if not before and not after:
-            found.append(Cut((part,), n, opens, whole=isinstance(part.source, Probe)))
-        elif _frames(part, common) > before + after:
-            body = _stretch(part, common, since=before, to=_frames(part, common) - after)
-            found.append(Cut((body,), n, opens and not before, whole=False))
-    return found
-
-
-def _shots(n: int, item: Item, common: Shape) -> list[tuple[int, Part, bool]]:
-    """An item's title card, if it has one, and its source."""
-    card = [(n, Part(item.card, length_s=_whole_frames(item.card_s, common)), True)] if item.card else []
-    length_s = _whole_frames(item.source.duration_s, common) if item.source.duration_s else None
-    return [*card, (n, Part(item.source, length_s=length_s, levelling=item.levelling), not card)]
-
-
-def _whole_frames(seconds: float, common: Shape) -> float:
-    return max(1, round(seconds * common.fps)) / float(common.fps)
-
-
-def _frames(part: Part, common: Shape) -> int:
-    return round((part.length_s or 0) * common.fps)
-
-
-def _fade_frames(one: Part, other: Part, common: Shape, crossfade_s: float) -> int:
-    frames = min(round(crossfade_s * common.fps), _frames(one, common) // 2, _frames(other, common) // 2)
-    return frames if frames >= 2 else 0
-
-
-def _stretch(part: Part, common: Shape, *, since: int = 0, to: int = 0, from_end: int = 0) -> Part:
-    """From one frame to another, or the last ones."""
-    if from_end:
-        since, to = _frames(part, common) - from_end, _frames(part, common)
-    return replace(part, start_s=since / float(common.fps), length_s=(to - since) / float(common.fps))
 
 
 def join(
@@ -323,7 +86,7 @@ def join(
     folder = Path(tempfile.mkdtemp(prefix="join-", dir=workdir))
     try:
         untouched = chosen.copy and not crossfade_s and not any(item.card or item.levelling for item in items)
-        planned = [] if untouched else cuts(items, chosen.shape, crossfade_s)
+        planned = [] if untouched else cut_up(items, chosen.shape, crossfade_s)
         lengths_s = [source.duration_s for source in sources] if untouched else [cut.length_s for cut in planned]
         progress = _JoinProgress(math.fsum(length_s or 1.0 for length_s in lengths_s), len(items), on_progress)
         if untouched:
@@ -365,7 +128,7 @@ def _index_bytes(sources: Sequence[Probe], length_s: float | None, chapters: int
     """More than the index of an MP4 of these sources can take; None where that cannot be told."""
     if length_s is None:
         return None
-    frames_per_s = max(source.fps or _MAX_FPS for source in sources) + 1
+    frames_per_s = max(source.fps or MAX_FPS for source in sources) + 1
     packets_per_s = max((stream.sample_rate_hz or 0 for source in sources for stream in source.audio), default=0) / 960
     return round(length_s * (frames_per_s + packets_per_s) * _INDEX_BYTES_PER_SAMPLE) + 65_536 + 1_024 * chapters
 
@@ -443,7 +206,7 @@ class _Maker:
         self._run_one = run_one
         self._progress = progress
         alike = items[min(chosen.alike)].source if chosen.alike else None
-        self._timescale = _timescale(alike) if alike else None
+        self._timescale = timescale(alike) if alike else None
         self._kept_config = alike.video.config if alike else None
 
     def make(self, planned: Sequence[Cut]) -> _Made:

@@ -17,9 +17,9 @@ from jobqueue_bridge import params, videos
 from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
 from jobqueue_bridge.videos import Video
 from media_pipelines.media import compile as compiling
-from media_pipelines.media import thumbnail
+from media_pipelines.media import matching, thumbnail
 from media_pipelines.media.blame import blaming_sources
-from media_pipelines.media.compile import Item
+from media_pipelines.media.cuts import Item
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError
 from media_pipelines.media.plan import Crf, VideoPlan
 from media_pipelines.media.probe import Probe
@@ -84,7 +84,7 @@ def choose(
         candidates = _candidates(attempt, wanted, queue)
         chosen = _readable(candidates, count, attempt, queue, library, ffmpeg, glance=copies)
         _require(len(chosen), at_least)
-        if copies and not compiling.plan([probe for _, probe in chosen]).copy:
+        if copies and not matching.plan([probe for _, probe in chosen]).copy:
             chosen = _readable([video.id for video, _ in chosen], count, attempt, queue, library, ffmpeg)
             _require(len(chosen), at_least)
     for video, probe in chosen:
@@ -202,7 +202,7 @@ def join(
     since_percent: float = 0.0,
 ) -> Compilation:
     """Write the verified partial. `items` makes the pieces' descriptions, given a folder for temporaries."""
-    common = compiling.plan(compilation.sources)
+    common = matching.plan(compilation.sources)
     ways = ladder(attempt, ffmpeg, compilation.sources, (common.width, common.height), preset, crf)
     with (
         _room_for_pieces(attempt, queue) as workdir,

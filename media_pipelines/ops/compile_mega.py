@@ -7,9 +7,8 @@ import dagster as dg
 
 from jobqueue_bridge import params
 from jobqueue_bridge.videos import Video
-from media_pipelines.media import compile as compiling
-from media_pipelines.media import loudness, title_card
-from media_pipelines.media.compile import Item
+from media_pipelines.media import loudness, matching, title_card
+from media_pipelines.media.cuts import Item
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.compilations import Compilation, adopted, choose, finish, frame_of, join
 from media_pipelines.ops.params import typed
@@ -87,7 +86,7 @@ def _levelling(attempt: Attempt, compilation: Compilation, wanted: params.Compil
 
 
 def _items(compilation: Compilation, wanted: params.CompileMega, levelling: Sequence[str], workdir: Path) -> list[Item]:
-    common = compiling.plan(compilation.sources)
+    common = matching.plan(compilation.sources)
     items = []
     for n, ((video, probe), filters) in enumerate(zip(compilation.chosen, levelling, strict=True)):
         card = None

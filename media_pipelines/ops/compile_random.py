@@ -3,7 +3,7 @@
 import dagster as dg
 
 from jobqueue_bridge import params
-from media_pipelines.media.compile import Item
+from media_pipelines.media.cuts import Item
 from media_pipelines.ops.compilations import Compilation, adopted, choose, cut_list, finish, frame_of, join
 from media_pipelines.ops.params import typed
 from media_pipelines.resources.ffmpeg import Ffmpeg

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from media_pipelines.media import compile as compiling
-from media_pipelines.media import errors, title_card, verify
-from media_pipelines.media.compile import Item
+from media_pipelines.media import errors, matching, title_card, verify
+from media_pipelines.media.cuts import Item, cut_up
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.prober import Prober
@@ -60,7 +60,7 @@ def joiner(ffmpeg: Path, prober: Prober, tmp_path: Path, x264: Encoder) -> Joine
 
 
 def test_sources_that_match_are_copied(prober: Prober, clips: Clips, joiner: Joiner) -> None:
-    plan = compiling.plan([prober.probe(clips.plain)] * 3)
+    plan = matching.plan([prober.probe(clips.plain)] * 3)
     assert plan.copy
     joined = joiner.join(clips.plain, clips.plain, clips.plain)
     assert joined.duration_s == pytest.approx(3.0, abs=0.3)
@@ -169,29 +169,29 @@ def test_a_truncated_source_does_not_pass(prober: Prober, clips: Clips, joiner: 
     ],
 )
 def test_any_difference_means_encoding_and_is_named(plain: Probe, change: dict[str, object], word: str) -> None:
-    plan = compiling.plan([plain, dataclasses.replace(plain, **change)])  # type: ignore[arg-type]
+    plan = matching.plan([plain, dataclasses.replace(plain, **change)])  # type: ignore[arg-type]
     assert not plan.copy
     assert word in plan.reason
 
 
 def test_other_sound_means_encoding(prober: Prober, clips: Clips, plain: Probe) -> None:
-    assert "sound" in compiling.plan([plain, prober.probe(clips.silent)]).reason
+    assert "sound" in matching.plan([plain, prober.probe(clips.silent)]).reason
 
 
 def test_what_browsers_do_not_play_is_encoded_even_when_it_matches(prober: Prober, clips: Clips) -> None:
-    assert not compiling.plan([prober.probe(clips.vp9)] * 2).copy
+    assert not matching.plan([prober.probe(clips.vp9)] * 2).copy
 
 
 def test_the_common_shape_is_that_of_most_seconds(plain: Probe) -> None:
     tall = dataclasses.replace(plain, width=90, height=160, fps=29.95, duration_s=5.0)
-    plan = compiling.plan([plain, plain, plain, tall])
+    plan = matching.plan([plain, plain, plain, tall])
     assert (plan.width, plan.height, plan.duration_s) == (90, 160, pytest.approx(8.0, abs=0.1))
     assert plan.fps == pytest.approx(30000 / 1001)
 
 
 def test_nothing_cannot_be_compiled() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        compiling.plan([])
+        matching.plan([])
 
 
 def test_a_matching_source_whose_picture_ends_early_is_not_copied(prober: Prober, clips: Clips, joiner: Joiner) -> None:
@@ -331,11 +331,11 @@ def test_a_crossfade_mixes_both_sides_and_shortens_the_whole(solids: list[Probe]
 
 def test_a_crossfade_takes_at_most_half_of_each_side(clips: Clips, prober: Prober, solids: list[Probe]) -> None:
     flash = dataclasses.replace(prober.probe(clips.silent), duration_s=0.2)
-    common = compiling.plan(solids).shape
-    cuts = compiling.cuts([Item(solids[0]), Item(flash), Item(solids[1])], common, 1.0)
+    common = matching.plan(solids).shape
+    cuts = cut_up([Item(solids[0]), Item(flash), Item(solids[1])], common, 1.0)
     assert [len(cut.parts) for cut in cuts] == [1, 2, 1, 2, 1]
     assert [round((cut.length_s or 0) * 25) for cut in cuts] == [48, 2, 1, 2, 48]
-    hard = compiling.cuts([Item(solids[0]), Item(dataclasses.replace(flash, duration_s=0.04))], common, 1.0)
+    hard = cut_up([Item(solids[0]), Item(dataclasses.replace(flash, duration_s=0.04))], common, 1.0)
     assert [len(cut.parts) for cut in hard] == [1, 1]
 
 

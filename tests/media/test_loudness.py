@@ -6,7 +6,7 @@ import pytest
 
 from media_pipelines.media import compile as compiling
 from media_pipelines.media import loudness
-from media_pipelines.media.compile import Item
+from media_pipelines.media.cuts import Item
 from media_pipelines.media.encoders import Encoder, Way
 from media_pipelines.media.loudness import Loudness
 from media_pipelines.media.prober import Prober
