@@ -302,7 +302,9 @@ def decoded(ffmpeg: Path, path: Path) -> tuple[Told, list[str]]:
     """In strict mode: the first error ends it."""
     command = [
         str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-progress", "pipe:1",
-        "-xerror", "-err_detect", "explode", "-i", f"file:{path}", "-map", "0:v", "-map", "0:a?", "-f", "null", "-",
+        "-xerror", "-err_detect", "explode", "-i", f"file:{path}", "-map", "0:v", "-map", "0:a?",
+        "-enc_time_base:v", "demux",  # else frames that are closer than the mean rate says are told as damage
+        "-f", "null", "-",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     text = done.stderr.decode(errors="replace")
