@@ -18,6 +18,8 @@ CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,rm,wtv,dv,nut,ivf,gif,"
     "h264,hevc,m4v,obu,av1,mp3,wav,aac,flac"
 )
+# Their index names key frames. Elsewhere a seek may land between two, and only what follows the second decodes.
+INDEXED = frozenset({"mp4", "matroska"})
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from media_pipelines.media import errors
+from media_pipelines.media.containers import INDEXED
 from media_pipelines.media.probe import Stream
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ _LAST_S = 10.0
 _TAIL_S = 2.0
 # How much picture is decoded to prove the end: 289 frames of 1080p, 72 of 2160p.
 _PIXELS_TO_THE_END = 600_000_000
-# Their index names key frames. Elsewhere a seek may land between two, and only what follows the second decodes.
-_INDEXED = {"mp4", "matroska"}
 _STEPS_BACK_S = (0.0, 3.0, 12.0, float("inf"))
 
 
@@ -93,7 +92,7 @@ class Frames:
         """Where to begin reading for a frame at `at_s`: there, and in files without an index further and further
         back, until a key frame comes first."""
         formats = set(self._container.format.name.split(","))
-        for back_s in _STEPS_BACK_S[: 1 if formats & _INDEXED else None]:
+        for back_s in _STEPS_BACK_S[: 1 if formats & INDEXED else None]:
             yield max(0.0, at_s - back_s)
             if back_s >= at_s:
                 return

@@ -106,10 +106,9 @@ def command(ffmpeg: Path, grid: Grid, output: Path, *, way: Way, preset: str, cr
 
 def _stacked(grid: Grid, way: Way) -> list[str]:
     """xstack ends with its shortest input, or goes on with the last picture of those that have ended."""
-    chains = [[*_one_frame_at_least(source, grid), *fitted(source, grid.cell, way.tone_map)] for source in grid.sources]
     cells = [
-        f"[{n}:{source.video_index}]{','.join(chain)}[c{n}]"
-        for n, (source, chain) in enumerate(zip(grid.sources, chains, strict=True))
+        f"[{n}:{source.video_index}]{','.join(fitted(source, grid.cell, way.tone_map))}[c{n}]"
+        for n, source in enumerate(grid.sources)
     ]
     labels = "".join(f"[c{n}]" for n in range(CELLS))
     rule = ":shortest=1" if grid.stops_with_shortest else ""
@@ -118,12 +117,6 @@ def _stacked(grid: Grid, way: Way) -> list[str]:
         *cells,
         f"{labels}xstack=inputs={CELLS}:layout=0_0|w0_0|0_h0|w0_h0{rule}{stands},{said(grid.cell.color)}{uploaded(way)}[v]",
     ]
-
-
-def _one_frame_at_least(source: Probe, grid: Grid) -> list[str]:
-    """A picture shorter than one frame of the grid would be rounded to none, and without one no grid begins."""
-    frame_s = 1 / float(grid.cell.fps)
-    return [f"tpad=stop_mode=clone:stop_duration={frame_s:.6f}"] if (source.duration_s or 0) < frame_s else []
 
 
 def _missing_picture_s(grid: Grid) -> float:

@@ -20,7 +20,11 @@ from tests.corpus.passage import FOLDER, Passage, Row, fingerprints
 from tests.corpus.studio import Studio
 from tests.corpus.truth import Broken, Damaged, Entry, Skipped, Sound, Unseen
 
-GRID = {"width": 128, "height": 96, "fps": 10, "preset": "ultrafast"}
+# What is asked of four files together.
+OF_FOUR: dict[JobType, dict[str, object]] = {
+    JobType.COMPILE_QUAD: {"width": 128, "height": 96, "fps": 10, "preset": "ultrafast"},
+    JobType.COMPILE_MEGA: {"crossfade": 0.2, "titleCards": 0.4, "preset": "ultrafast"},
+}
 _POLICY = {
     "target_video_codec": "hevc",
     "target_crf": 30,
@@ -133,9 +137,12 @@ def fours(entries: Sequence[Entry]) -> list[list[Entry]]:
     return grids + [[*sound[n : n + 3], other] for n, other in enumerate(others) if len(sound) >= n + 3]
 
 
-def work_on_fours(passage: Passage, grids: Iterable[Sequence[Entry]]) -> None:
+def work_on_fours(
+    passage: Passage, grids: Iterable[Sequence[Entry]], job_types: Iterable[JobType] = tuple(OF_FOUR)
+) -> None:
     for four in grids:
-        passage.four(four, GRID)
+        for job_type in job_types:
+            passage.four(four, job_type, OF_FOUR[job_type])
 
 
 def types() -> list[JobType]:

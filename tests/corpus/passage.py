@@ -129,12 +129,14 @@ class Passage:
         faults += faults_against_truth(entry, done)
         return self.record(entry.name, entry.kind, job_type, done, took_s, faults)
 
-    def four(self, entries: Sequence[Entry], params: dict[str, Any]) -> Row:
-        """Four files as one grid."""
+    def four(self, entries: Sequence[Entry], job_type: JobType, params: dict[str, Any]) -> Row:
+        """Four files as one."""
         ids = [str(self.video_id(entry)) for entry in entries]
-        done, took_s, faults = self.run(JobType.COMPILE_QUAD, {"videoIds": ids, **params})
-        if done.status == JobStatus.COMPLETED:
+        done, took_s, faults = self.run(job_type, {"videoIds": ids, **params})
+        if done.status == JobStatus.COMPLETED and job_type == JobType.COMPILE_QUAD:
             faults += _grid_faults(self.ffmpeg, self.library / (done.result or {})["outputPath"], entries, params)
+        elif done.status == JobStatus.COMPLETED:
+            faults += _joined_faults(self.ffmpeg, self.library, done.result or {})
         else:
             faults += faults_of_failure(done, max((entry.name for entry in entries), key=len))
         for entry in entries:
@@ -143,7 +145,7 @@ class Passage:
         if done.status != JobStatus.COMPLETED and all(isinstance(entry.truth, Sound) for entry in entries):
             faults.append("four sound files were refused")
         names = ", ".join(entry.name for entry in entries)
-        return self.record(names, "four at a time", JobType.COMPILE_QUAD, done, took_s, faults)
+        return self.record(names, "four at a time", job_type, done, took_s, faults)
 
     def faults_of_output(self, entry: Entry, done: Job) -> list[str]:
         output = (done.result or {}).get("outputPath")
@@ -216,6 +218,13 @@ def _faults_in_company(entry: Entry, done: Job) -> Iterator[str]:
             yield f"with {entry.name} among them they ended as {done.status}"
         elif entry.name not in (done.error or "") and repr(entry.name)[1:-1] not in (done.error or ""):
             yield f"the error does not name {entry.name}"
+
+
+def _joined_faults(ffmpeg: Path, library: Path, result: dict[str, Any]) -> Iterator[str]:
+    told, problems = decoded(ffmpeg, library / result["outputPath"])
+    yield from problems
+    if abs(told.seconds - result["durationSeconds"]) > _DURATION_TOLERANCE_S:
+        yield f"it plays {told.seconds} s, not {result['durationSeconds']}"
 
 
 def _grid_faults(ffmpeg: Path, path: Path, entries: Sequence[Entry], params: dict[str, Any]) -> Iterator[str]:

@@ -34,6 +34,7 @@ FOUR_AT_A_TIME = [
     ("hdr10.mp4", "no-sound.mp4", "streamed.webm", "picture-ends-early.mkv"),
     ("new\nline.mp4", 'quo\'te "double" `tick`.mp4', "100%d %05d %s %%.mp4", "back\\slash\\n.mp4"),
     ("pgs.mkv", "dvb.ts", "chapters.mp4", "two-videos.mkv"),
+    ("one-frame.mp4", "one-frame-with-sound.mp4", "disc.vob", "slide-show.mp4"),
     ("portrait.mp4", "square.mp4", "jpeg.mp4", "wide-3-to-1.mp4"),
     ("zero-bytes.mp4", "portrait.mp4", "square.mp4", "wide-3-to-1.mp4"),
 ]
@@ -108,11 +109,12 @@ def test_a_file_ends_in_good_order(entry: Entry, job_type: JobType, passage: Pas
     assert not row.faults, row
 
 
+@pytest.mark.parametrize("job_type", course.OF_FOUR)
 @pytest.mark.parametrize("names", FOUR_AT_A_TIME, ids=lambda names: ascii(names[0])[1:-1])
-def test_four_files_make_a_grid_or_the_error_names_the_one_that_does_not(
-    names: tuple[str, ...], passage: Passage, scanned: object
+def test_four_files_become_one_or_the_error_names_the_one_that_does_not(
+    names: tuple[str, ...], job_type: JobType, passage: Passage, scanned: object
 ) -> None:
-    row = passage.four([BY_NAME[name] for name in names], course.GRID)
+    row = passage.four([BY_NAME[name] for name in names], job_type, course.OF_FOUR[job_type])
     assert not row.faults, row
 
 

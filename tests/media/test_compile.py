@@ -329,6 +329,26 @@ def test_a_crossfade_mixes_both_sides_and_shortens_the_whole(solids: list[Probe]
     assert _times_between_frames(joiner.output) == {40.0}
 
 
+def test_a_part_of_a_file_without_an_index_begins_where_it_should(
+    clips: Clips, solids: list[Probe], joiner: Joiner
+) -> None:
+    """A seek in it lands on any packet: what depends on the key frame before would be missing."""
+    graph = "color=red:s=160x90:r=25:d=2,drawbox=color=blue:t=fill:enable='gte(t,1)'"
+    codec = ["-c:v", "mpeg2video", "-g", "100", "-q:v", "2", "-an"]
+    turning = clips.make("turning.ts", "-f", "lavfi", "-i", graph, *codec)
+    joined = joiner.join(Item(solids[0]), turning, crossfade_s=0.4)
+    assert joined.duration_s == pytest.approx(3.6, abs=0.1)
+    assert [_colour(joiner.output, at_s) for at_s in (2.4, 2.8, 3.4)] == ["red", "blue", "blue"]
+
+
+def test_a_picture_shorter_than_a_frame_of_the_whole_is_one_frame(clips: Clips, joiner: Joiner) -> None:
+    slow = clips.make("slow.mp4", "-f", "lavfi", "-i", "color=red:s=160x90:r=2:d=3", "-c:v", "libx264")
+    one = clips.make("one.mp4", "-f", "lavfi", "-i", "color=blue:s=160x90:r=25:d=0.04", "-c:v", "libx264")
+    joined = joiner.join(slow, one)
+    assert joined.fps == 2
+    assert _colour(joiner.output, 3.0) == "blue"
+
+
 def test_a_crossfade_takes_at_most_half_of_each_side(clips: Clips, prober: Prober, solids: list[Probe]) -> None:
     flash = dataclasses.replace(prober.probe(clips.silent), duration_s=0.2)
     common = matching.plan(solids).shape

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from media_pipelines.media.commands.arguments import given, h264, named, tone_mapped
-from media_pipelines.media.containers import CONTAINERS
+from media_pipelines.media.containers import CONTAINERS, INDEXED
 from media_pipelines.media.encoder_flags import upload
 from media_pipelines.media.encoders import Way, device
 from media_pipelines.media.probe import Color, Probe
@@ -21,6 +21,8 @@ _ONLY_CHAPTERS = ("-map_metadata", "1", "-map_metadata:s", "1:g", "-map_chapters
 # Frames that a picture may stand still at the end of a piece for the sound to end, too. Not more: a truncated source
 # must show.
 _SPARE_S = 0.5
+# As far apart as key frames are, in nearly all recordings.
+_LEAD_S = 12.0
 
 
 _MATRICES = {
@@ -137,7 +139,14 @@ class _Inputs:
 
 def _clip(part: Part) -> list[str]:
     assert isinstance(part.source, Probe)
-    return [*(["-ss", _s(part.start_s)] if part.start_s else []), *ONE_GRAPH, *given(part.source.path)]
+    seek_s = part.start_s - _lead_s(part)
+    return [*(["-ss", _s(seek_s)] if seek_s else []), *ONE_GRAPH, *given(part.source.path)]
+
+
+def _lead_s(part: Part) -> float:
+    """Seconds before a part that are decoded and thrown away, where a seek may land beyond the key frame it needs."""
+    assert isinstance(part.source, Probe)
+    return 0.0 if INDEXED & set(part.source.container.split(",")) else min(part.start_s, _LEAD_S)
 
 
 def _still(part: Part, rate: Fraction | None) -> list[str]:
@@ -176,7 +185,9 @@ class _Filters:
             to_yuv = f"scale=out_color_matrix={_coefficients(shape.color, shape.width, shape.height)}:out_range=tv"
             return f"[{number}:v]{to_yuv},setsar=1,format=yuv420p,{said(shape.color)}"
         spare = f"tpad=stop_mode=clone:stop_duration={missing_picture_s(part.source) + _SPARE_S:.3f}"
-        chain = [*fitted(part.source, shape, self._way.tone_map), spare]
+        lead_s = _lead_s(part)
+        begin = [f"trim=start={_s(lead_s)}", f"setpts=PTS-{_s(lead_s)}/TB"] if lead_s else []
+        chain = [*begin, *fitted(part.source, shape, self._way.tone_map), spare]
         return f"[{number}:{part.source.video_index}]" + ",".join(chain)
 
 
@@ -186,11 +197,14 @@ def uploaded(way: Way) -> str:
 
 
 def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = ()) -> list[str]:
-    """Filters that bring a picture to a shape and to its colours: as large as fits, the rest black."""
+    """Filters that bring a picture to a shape and to its colours: as large as fits, the rest black. One that is shorter
+    than a frame of the shape is one frame, where `fps` would round it to none."""
     width, height = _inside(source, shape)
+    frame_s = 1 / float(shape.fps)
     mapped = tone_mapped(source, tone_map) if source.hdr and tone_map else []
     return [
         *(["bwdif=mode=send_frame:deint=interlaced"] if source.interlaced else []),
+        *([f"tpad=stop_mode=clone:stop_duration={_s(frame_s)}"] if (source.duration_s or 0) < frame_s else []),
         f"fps={shape.fps}",
         ":".join([f"scale={width}:{height}", *([] if mapped else _recoloured(source, shape))]),
         *mapped,
@@ -251,8 +265,10 @@ def _sound(inputs: _Inputs, part: Part) -> str:
     exact = "" if part.length_s is None else f",apad,atrim=end={_s(part.length_s)}"
     if not kept:
         return f"[{inputs.silence()}:a]anull{exact}"
+    lead_s = _lead_s(part)
+    begin = f"atrim=start={_s(lead_s)},asetpts=PTS-{_s(lead_s)}/TB," if lead_s else ""
     levelling = f",{part.levelling},aresample=48000" if part.levelling else ""
-    return f"[{inputs.add(part)}:{kept[0].index}]{_STEREO}{levelling}{exact}"
+    return f"[{inputs.add(part)}:{kept[0].index}]{begin}{_STEREO}{levelling}{exact}"
 
 
 def _program(ffmpeg: Path, inputs: _Inputs, *options: str) -> list[str]:
