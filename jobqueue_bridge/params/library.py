@@ -1,12 +1,22 @@
 """Params of the jobs that keep the library's rows in step with its files."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from jobqueue_bridge.params.fields import DirectoryType, FileName, LibraryPath, OneVideo, Params
 
 _AT_THE_ROOT = ("inbox", "playback", "compilations")
+
+
+def _seen_by_scans(path: str) -> str:
+    """Scans pass over hidden folders."""
+    if any(part.startswith(".") for part in path.split("/")):
+        raise ValueError("must not have a folder that begins with a dot")
+    return path
+
+
+Subdirectory = Annotated[LibraryPath, AfterValidator(_seen_by_scans)]
 
 
 class DirectoryScan(Params):
@@ -57,7 +67,7 @@ class MoveToLibrary(OneVideo):
     directory_type: Literal[
         "studios", "gifs", "private", "inbox", "curated", "playback", "compilations", "videos", "highlights"
     ] = Field(description="inbox, playback and compilations lie at the library's root, the others below library/.")
-    subdirectory: LibraryPath | None = Field(default=None, description="Folders below that one; made where missing.")
+    subdirectory: Subdirectory | None = Field(default=None, description="Folders below that one; made where missing.")
     filename: FileName | None = Field(
         default=None,
         description="The new name; the extension is added where it lacks. Default: the old name.",

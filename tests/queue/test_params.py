@@ -239,6 +239,8 @@ def test_params_must_be_an_object(kind: JobType, raw: Any, got: str) -> None:
         (JobType.COMPILE_GIF, "width", 1921, "less than or equal to 1920"),
         (JobType.COMPILE_GIF, "format", "png", "'gif' or 'webp'"),
         (JobType.COMPILE_GIF, "maxBytes", 9_999, "greater than or equal to 10000"),
+        (JobType.MOVE_TO_LIBRARY, "subdirectory", ".hidden", "folder that begins with a dot"),
+        (JobType.MOVE_TO_LIBRARY, "subdirectory", "a/.b/c", "folder that begins with a dot"),
         (JobType.SCAN, "directoryType", "../etc", "should match pattern"),
         (JobType.SCAN, "directoryType", "videos\n", "should match pattern"),
         (JobType.SCAN, "directoryType", "", "at least 1 character"),
