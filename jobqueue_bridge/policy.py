@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -40,6 +40,9 @@ _AUDIO_CODECS = frozenset(
     {"truehd", "mlp", "dts", "dts-hd", "flac", "alac", "ac3", "eac3", "ac4", "aac", "opus", "vorbis", "mp3", "mp2"}
     | {"wmav1", "wmav2", "wmapro", "wmalossless", "ape", "wavpack", "tta", "amr_nb", "amr_wb", "cook", "speex", "pcm"}
 )
+# Of names that are equally near to a misspelt one, the first of these is meant.
+_COMMON = ("h264", "hevc", "vp9", "av1", "aac", "ac3", "eac3", "opus", "mp3", "flac")
+_NEAR = 0.6
 _PCM = re.compile(r"(ad)?pcm_(\w+|\*)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([km]?)(?:bit/s|bps|bits?)?", re.IGNORECASE)
 # Long side and short side, in pixels.
@@ -72,13 +75,25 @@ def _known_audio(name: str) -> str:
 
 def _known(name: str, names: frozenset[str], what: str) -> str:
     if name not in names:
-        raise ValueError(f"no {what} is named {name!r}{_nearest(name, names)}")
+        common_first = [*(common for common in _COMMON if common in names), *sorted(names)]
+        raise ValueError(f"no {what} is named {name!r}{_nearest(name, common_first)}")
     return name
 
 
-def _nearest(name: str, names: Any) -> str:
-    found = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """The nearest name that is near enough; of equally near ones the first."""
+    likeness = {other: difflib.SequenceMatcher(None, other, name).ratio() for other in names}
+    best = max(likeness, key=likeness.__getitem__, default=None)
+    return f"; did you mean {best}?" if best is not None and likeness[best] >= _NEAR else ""
+
+
+def _listed(example: str) -> BeforeValidator:
+    def a_list(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"must be a list, such as [{example}]")
+        return value
+
+    return BeforeValidator(a_list)
 
 
 def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -152,8 +167,8 @@ def _folder_name(name: str) -> str:
 VideoCodec = Annotated[Literal["h264", "hevc", "vp9", "av1"], BeforeValidator(_video_name)]
 VideoName = Annotated[str, BeforeValidator(_video_name), AfterValidator(_known_video)]
 AudioName = Annotated[str, BeforeValidator(_lower), AfterValidator(_known_audio)]
-VideoNames = Annotated[tuple[VideoName, ...], AfterValidator(_in_order)]
-AudioNames = Annotated[tuple[AudioName, ...], AfterValidator(_in_order)]
+VideoNames = Annotated[tuple[VideoName, ...], _listed("hevc"), AfterValidator(_in_order)]
+AudioNames = Annotated[tuple[AudioName, ...], _listed("aac"), AfterValidator(_in_order)]
 AudioCodec = Annotated[Literal["aac", "ac3", "eac3", "opus", "mp3", "flac"], BeforeValidator(_lower)]
 Resolution = Annotated[Literal["480p", "720p", "1080p", "1440p", "4k", "8k"], BeforeValidator(_lower)]
 RateOrZero = Annotated[str, BeforeValidator(_rate)]
@@ -190,7 +205,7 @@ class Policy(_Rules):
 
     target_video_codec: VideoCodec | None = Field(default=None, description="None: the codec is no reason to encode.")
     target_crf: Crf | None = Field(
-        default=None, description="0 (best) to 51, for vp9 and av1 to 63. Default: 23, 28, 31, 30."
+        default=None, description="0 (best) to 51, with vp9 or av1 as target to 63. Default: 23, 28, 31, 30."
     )
     target_bitrate: Rate | None = Field(default=None, description='Of the video, "5M" or "2500k"; goes before the CRF.')
     target_vmaf: Score | None = Field(default=None, description="The CRF that reaches it is searched.")
@@ -227,9 +242,11 @@ class Policy(_Rules):
     def _fits_together(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("says nothing that is to be done")
-        limit = MAX_CRF[self.target_video_codec or "av1"]
+        codec = self.target_video_codec
+        limit = MAX_CRF[codec or "h264"]
         if self.target_crf is not None and self.target_crf > limit:
-            raise ValueError(f"target_crf: must be at most {limit} for {self.target_video_codec}")
+            where = f"for {codec}" if codec else "unless target_video_codec is vp9 or av1"
+            raise ValueError(f"target_crf: must be at most {limit} {where}")
         named = [name for name in ("target_vmaf", "target_xpsnr") if getattr(self, name) is not None]
         if self.audio_transcode_bitrate == "0k" and self.audio_codec != "flac":
             raise ValueError("audio_transcode_bitrate: 0 is for flac only")

@@ -98,7 +98,7 @@ def test_a_policy_without_a_codec_keeps_the_sources_where_it_can_be_encoded() ->
         ({"target_video_codec": "hevc", "target_crf": 20, "target_bitrate": "2500k"}, Bitrate(2500)),
         ({"target_video_codec": "hevc", "target_vmaf": 95}, Target("vmaf", 95)),
         ({"target_video_codec": "hevc", "target_xpsnr": 40.5}, Target("xpsnr", 40.5)),
-        ({"max_width": 640, "target_crf": 60}, Crf(51)),
+        ({"max_width": 640, "target_crf": 51}, Crf(51)),
     ],
 )
 def test_the_quality_is_the_policys(policy: dict[str, Any], expected: object) -> None:

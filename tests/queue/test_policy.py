@@ -51,12 +51,22 @@ WRONG = {
     "transcode:\n  target_video_codec: h264\n  target_crf: 60\n": [
         "3: transcode.target_crf: must be at most 51 for h264"
     ],
+    "transcode:\n  max_width: 640\n  target_crf: 60\n": [
+        "3: transcode.target_crf: must be at most 51 unless target_video_codec is vp9 or av1"
+    ],
     "transcode:\n  target_crf: 3\n  max_width: yes\n": ["3: transcode.max_width: must be a number, got true"],
     "transcode:\n  target_video_codec: h266\n": ["2: transcode.target_video_codec: Input should be 'h264'"],
     "transcode:\n  target_bitrate: 192\n": ['2: transcode.target_bitrate: 192 is 192 bit/s: is "192k" meant?'],
     "transcode:\n  target_bitrate: fast\n": ["2: transcode.target_bitrate: must be a bit rate such as"],
     "transcode:\n  audio_preserve_codecs:\n    - aac\n    - dtss\n": [
         "4: transcode.audio_preserve_codecs.1: no audio codec is named 'dtss'; did you mean dts?"
+    ],
+    "transcode:\n  audio_preserve_codecs: [acc]\n": [
+        "2: transcode.audio_preserve_codecs.0: no audio codec is named 'acc'; did you mean aac?"
+    ],
+    "transcode:\n  audio_preserve_codecs: aac\n": ["2: transcode.audio_preserve_codecs: must be a list, such as [aac]"],
+    "transcode:\n  target_crf: 3\n  skip_if:\n    codec_matches: hevc\n": [
+        "4: transcode.skip_if.codec_matches: must be a list, such as [hevc]"
     ],
     "transcode:\n  audio_transcode_to: aac\n  audio_transcode_bitrate: 0\n": [
         "3: transcode.audio_transcode_bitrate: 0 is for flac only"
