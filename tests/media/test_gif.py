@@ -59,6 +59,32 @@ def test_a_part_begins_where_it_is_asked_to(ffmpeg: Path, prober: Prober, clips:
         assert (red > blue) is (expected == "red")
 
 
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+@pytest.mark.parametrize(("start_s", "duration_s"), [(0.99, 0.001), (0.99, 5.0), (0.5, 0.001)])
+def test_of_the_shortest_part_the_frame_that_is_shown_then_is_left(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path, kind: gif.Kind, start_s: float, duration_s: float
+) -> None:
+    clip = clips.picture("short.mp4", "64x64")
+    wanted = _plan(prober, clip, kind=kind, start_s=start_s, duration_s=duration_s)
+    assert gif.make(ffmpeg, prober.probe(clip), wanted, tmp_path / f"a.{kind}").frames == 1
+
+
+def test_a_part_begins_with_the_frame_that_is_shown_then(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
+) -> None:
+    slides = clips.make(
+        "slides.mp4", "-f", "lavfi", "-i",
+        "color=red:size=64x64:rate=1:duration=4,drawbox=c=blue:t=fill:enable='gte(t,2)'",
+        "-c:v", "libx264", "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+    for start_s, expected in ((1.5, "red"), (3.5, "blue")):
+        output = tmp_path / f"{expected}.gif"
+        gif.make(ffmpeg, prober.probe(slides), _plan(prober, slides, start_s=start_s, duration_s=1.0), output)
+        with Image.open(output) as image:
+            red, _, blue = image.convert("RGB").getpixel((5, 5))  # type: ignore[misc]
+        assert (red > blue) is (expected == "red")
+
+
 def test_it_ends_with_its_source_and_beyond_it_there_is_nothing(prober: Prober, clips: Clips) -> None:
     assert _plan(prober, clips.plain, start_s=0.75).duration_s == pytest.approx(0.25, abs=0.05)
     with pytest.raises(errors.UnreadableMedia, match="nothing of it is left after 2 s"):

@@ -62,7 +62,7 @@ def animation(
     elif palette is not None:
         graph = f"{frames}[a];[a][1:v]{use}"
     return [
-        *_stretch(ffmpeg, source, start_s, duration_s),
+        *_stretch(ffmpeg, source, start_s),
         *(["-f", "image2", "-pattern_type", "none", *given(palette, formats="image2")] if palette else []),
         "-filter_complex", graph,
         "-map", "[v]",
@@ -86,7 +86,7 @@ def palette(
 ) -> list[str]:
     """The 256 colours of a part of a video, as a PNG."""
     return [
-        *_stretch(ffmpeg, source, start_s, duration_s),
+        *_stretch(ffmpeg, source, start_s),
         "-map", f"0:{source.video_index}",
         *filtered([_frames(source, width, height, fps, duration_s, tone_map), _PALETTE]),
         "-frames:v", "1",
@@ -99,17 +99,20 @@ def palette(
 _PALETTE = "palettegen=stats_mode=diff"
 
 
-def _stretch(ffmpeg: Path, source: Probe, start_s: float, duration_s: float) -> list[str]:
-    """Seeking to the very start loses frames of formats without an index. A picture whose size changes goes through one
-    and the same chain of filters."""
-    seek = ["-ss", f"{start_s:.3f}"] if start_s > 0 else []
-    return [str(ffmpeg), "-y", *seek, "-t", f"{duration_s:.3f}", "-reinit_filter", "0", *given(source.path)]
+def _stretch(ffmpeg: Path, source: Probe, start_s: float) -> list[str]:
+    """Seeking to the very start loses frames of formats without an index. An accurate seek loses the frame that is
+    shown then, and leaves nothing of a start within the last one. A picture whose size changes goes through one and
+    the same chain of filters."""
+    seek = ["-ss", f"{start_s:.3f}", "-noaccurate_seek"] if start_s > 0 else []
+    return [str(ffmpeg), "-y", *seek, "-reinit_filter", "0", *given(source.path)]
 
 
 def _frames(source: Probe, width: int, height: int, fps: float, duration_s: float, tone_map: Sequence[str]) -> str:
-    """As many as fill the time: one at least, where the video has but one that stands for less than its share."""
+    """As many as fill the time from the frame that is shown at its start: one at least, where the video has but one
+    that stands for less than its share. The last stands as long as the source's frames do."""
     count = max(1, round(duration_s * fps))
-    exact = f"tpad=stop_mode=clone:stop_duration={1 / fps:.3f},fps={fps:.6g},trim=end_frame={count}"
+    stands_s = 1 / min(fps, source.fps or fps)
+    exact = f"tpad=stop_mode=clone:stop_duration={stands_s:.3f},fps={fps:.6g}:start_time=0,trim=end_frame={count}"
     sdr = _sdr(source, tone_map, _even(width), _even(height))
     return ",".join([exact, *sdr, f"scale={width}:{height}:flags=lanczos", "setsar=1"])
 
