@@ -17,8 +17,9 @@ Kind = Literal["gif", "webp"]
 _PIXELS_IN_MEMORY = 200_000_000
 _SLOWEST_FPS, _NARROWEST = 5.0, 120
 _FEWER_FRAMES, _SMALLER = 0.75, 0.8
-# Both at once while it is that many times too large.
-_FAR_TOO_LARGE = 2.5
+# Bytes follow the pixels a second only roughly: at first a little hope, so that it is not made much smaller than it
+# must be, and less with each try, so that there are few.
+_HOPE, _LESS_HOPE = 1.15, 0.75
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Animation:
     @property
     def frames(self) -> int:
         return max(1, round(self.duration_s * self.fps))
+
+    @property
+    def pixels_per_s(self) -> float:
+        return self.width * self.height * self.fps
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def make(
     stall_timeout_s: float = 300,
 ) -> Made:
     """Write the animation and decode all of it. While it is larger than `max_bytes`, it is made again with fewer frames
-    a second or smaller, and `on_line` hears why.
+    a second and smaller, as much as its size says, and `on_line` hears why.
 
     Raises OutputRejected where the smallest is still too large, and what `ffmpeg.run` raises.
     """
@@ -98,18 +103,18 @@ def make(
         )
 
     tone_map = tone_mapper(ffmpeg) if source.hdr else ()
-    animation = wanted
+    animation, hope = wanted, _HOPE
     while True:
         _encode(ffmpeg, source, animation, output, tone_map, one)
         size_bytes = output.stat().st_size
         if max_bytes is None or size_bytes <= max_bytes:
             return Made(animation, verified(output, animation), size_bytes)
-        smaller = _smaller(source, animation, size_bytes / max_bytes)
+        smaller = _smaller(source, animation, hope * max_bytes / size_bytes)
         if smaller is None:
             found = f"it takes {size_bytes} bytes at {_words(animation)}, and {max_bytes} are allowed"
             raise errors.OutputRejected(output, (found,))
         say(f"{size_bytes} bytes at {_words(animation)}, {max_bytes} are allowed: now {_words(smaller)}")
-        animation = smaller
+        animation, hope = smaller, hope * _LESS_HOPE
 
 
 def _encode(
@@ -159,14 +164,18 @@ def _encode(
             colours.unlink(missing_ok=True)
 
 
-def _smaller(source: Probe, animation: Animation, times_too_large: float) -> Animation | None:
-    """The next step down: fewer frames and smaller pictures in turn; None below the smallest that is of use."""
-    steps = list(_steps(source, animation))
-    if not steps:
-        return None
-    if times_too_large > _FAR_TOO_LARGE:
-        return steps[-1]
-    return steps[0]
+def _smaller(source: Probe, animation: Animation, share: float) -> Animation | None:
+    """The first step down to that share of the pixels a second, else the last; None below that."""
+    steps = list(_ladder(source, animation))
+    enough = share * animation.pixels_per_s
+    return next((step for step in steps if step.pixels_per_s <= enough), steps[-1] if steps else None)
+
+
+def _ladder(source: Probe, animation: Animation) -> Iterator[Animation]:
+    """Ever smaller, down to the smallest that is of use."""
+    while steps := list(_steps(source, animation)):
+        yield from steps
+        animation = steps[-1]
 
 
 def _steps(source: Probe, animation: Animation) -> Iterator[Animation]:

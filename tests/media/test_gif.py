@@ -107,13 +107,27 @@ def test_it_is_made_smaller_until_it_fits_and_says_why(
     assert any("300000 are allowed: now" in line for line in lines)
 
 
-def test_what_cannot_be_made_small_enough_is_an_error(
+def test_what_is_far_too_large_is_made_small_enough_in_a_few_tries(
     ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
 ) -> None:
+    detailed = clips.make(
+        "detailed.mp4", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=2,noise=alls=10:allf=t",
+        "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+    source, lines = prober.probe(detailed), []
+    wanted = _plan(prober, detailed, width=640, fps=25.0)
+    made = gif.make(ffmpeg, source, wanted, tmp_path / "a.gif", max_bytes=150_000, on_line=lines.append)
+    assert 50_000 < made.size_bytes <= 150_000
+    assert sum("are allowed: now" in line for line in lines) <= 3
+
+
+def test_what_cannot_be_made_small_enough_is_tried_once_at_its_smallest(
+    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
+) -> None:
+    source, wanted, commands = prober.probe(clips.plain), _plan(prober, clips.plain, width=320, fps=25.0), []
     with pytest.raises(errors.OutputRejected, match="at 5 fps and 120×68, and 500 are allowed"):
-        gif.make(
-            ffmpeg, prober.probe(clips.plain), _plan(prober, clips.plain, width=160), tmp_path / "a.gif", max_bytes=500
-        )
+        gif.make(ffmpeg, source, wanted, tmp_path / "a.gif", max_bytes=500, on_command=commands.append)
+    assert len(commands) == 2
 
 
 def test_a_large_one_gets_its_palette_in_a_pass_of_its_own(
