@@ -61,7 +61,10 @@ class PathTaken(QueueError):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        super().__init__(f"{path!r} is the path of another video, whose file is missing and may return")
+        super().__init__(
+            f"{path!r} is the path of another video, whose file is missing and may return; if it was moved, scan the "
+            "folder where it is now; if it is gone for good, `media-pipelines videos forget` removes its row"
+        )
 
 
 class ChangeNotFound(QueueError):

@@ -4,7 +4,7 @@ A change is written down before a file is touched and settled in the transaction
 that whatever a crash leaves can be finished or rolled back from here, and what was done can be undone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -186,6 +186,18 @@ def latest_done(connection: sa.Connection, video_id: UUID) -> FileChange | None:
         .limit(1)
     ).one_or_none()
     return None if row is None else _change(row)
+
+
+def latest_done_of(connection: sa.Connection, video_ids: Collection[UUID]) -> dict[UUID, FileChange]:
+    """By video."""
+    rows = connection.execute(
+        sa.select(*_COLUMNS)
+        .distinct(file_changes.c.video_id)
+        .where(file_changes.c.video_id == sa.any_(sa.cast(list(video_ids), pg.ARRAY(sa.Uuid))))
+        .where(file_changes.c.state == ChangeState.DONE.value)
+        .order_by(file_changes.c.video_id, file_changes.c.created_at.desc())
+    )
+    return {row.video_id: _change(row) for row in rows}
 
 
 def begin_undo(connection: sa.Connection, change: FileChange) -> FileChange:

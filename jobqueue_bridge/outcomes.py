@@ -29,10 +29,12 @@ FAILURES = frozenset({Result.FAILED_VERIFY, Result.UNREACHABLE})
 
 @dataclass(frozen=True)
 class Remembered:
-    """What came of a content under a policy; `detail` says it to a person."""
+    """What came of a content under a policy; `detail` says it to a person. `output`: the path of the result, where
+    its job is still known."""
 
     result: Result
     detail: str
+    output: str | None = None
 
 
 def record(
@@ -59,12 +61,13 @@ def remembered(connection: sa.Connection, content: str, path: str, policy: str) 
     """What came of the content under the policy, at this path or wherever it holds."""
     table = transcode_outcomes
     row = connection.execute(
-        sa.select(table.c.outcome, table.c.detail)
+        sa.select(table.c.outcome, table.c.detail, jobs.c.result["outputPath"].as_string().label("output"))
+        .outerjoin_from(table, jobs, jobs.c.id == table.c.job_id)
         .where(table.c.policy == policy, table.c.content.in_([content, _key(content, path, Result.DONE)]))
         .order_by(table.c.at.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else Remembered(Result(row.outcome), row.detail)
+    return None if row is None else Remembered(Result(row.outcome), row.detail, row.output)
 
 
 def speeds(connection: sa.Connection) -> dict[tuple[str, str], float]:

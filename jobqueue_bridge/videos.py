@@ -299,6 +299,12 @@ def relocate(connection: sa.Connection, video_id: UUID, path: str, columns: Mapp
     update(connection, video_id, path=path, **columns)
 
 
+def forget(connection: sa.Connection, video_id: UUID) -> bool:
+    """Remove the row of a video whose file is missing. False: it isn't."""
+    is_missing = sa.and_(videos.c.id == video_id, videos.c.missing_since.is_not(None))
+    return connection.execute(sa.delete(videos).where(is_missing)).rowcount == 1
+
+
 def matching(
     connection: sa.Connection,
     *,

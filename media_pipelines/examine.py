@@ -98,7 +98,14 @@ class Examiner:
         named, policy = str(path.relative_to(self.root)), policy_hash(self.policy)
         with self.engine.connect() as connection:
             found = outcomes.remembered(connection, content, named, policy)
-        return None if found is None else Skip(f"{found.detail} ({_AGAIN[found.result]})", found.result.value)
+        if found is None:
+            return None
+        again = _AGAIN[found.result]
+        if found.result == outcomes.Result.DONE and found.output and not (self.root / found.output).is_file():
+            if self.policy.destination is not None:
+                return None
+            again = "undone since; --force does it again"
+        return Skip(f"{found.detail} ({again})", found.result.value)
 
 
 def _refused(path: Path, error: MediaError) -> Refuse:

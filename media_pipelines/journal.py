@@ -22,8 +22,9 @@ from jobqueue_bridge.file_changes import ChangeAction, ChangeState, FileChange, 
 from jobqueue_bridge.lease import Lease
 from media_pipelines.media import files, relocate, replace
 from media_pipelines.media.errors import CannotUndo, MediaError, OtherFileSystem, TargetExists
+from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.relocate import Relocation
-from media_pipelines.media.replace import AfterStep, Identity, Replacement
+from media_pipelines.media.replace import AfterStep, Identity, Known, Replacement
 
 OnBytes = Callable[[int], None]
 _DONE, _ROLLED_BACK = ChangeState.DONE, ChangeState.ROLLED_BACK
@@ -115,7 +116,9 @@ class Journal:
                 partial=self._relative(replacement.partial),
                 facts={
                     "original": replacement.original.to_json(),
+                    "original_content": fingerprint(replacement.path),
                     "result": replacement.result.to_json(),
+                    "result_content": fingerprint(replacement.partial),
                     "mark": replacement.mark,
                     "before": _as_json(videos.columns_of(connection, video_id)),
                     "after": _as_json(columns),
@@ -238,6 +241,7 @@ class Journal:
             partial=self._relative(relocation.partial),
             facts={
                 "original": relocation.original.to_json(),
+                "original_content": fingerprint(relocation.path),
                 "sidecars": [[self._relative(here), self._relative(there)] for here, there in relocation.sidecars],
                 "before": {name: before[name] for name in columns},
                 "after": _as_json(columns),
@@ -377,7 +381,7 @@ class Journal:
         elif change.backup is None:
             raise CannotUndo(path, "the original was not kept")
         else:
-            original, result = Identity.from_json(change.facts["original"]), Identity.from_json(change.facts["result"])
+            original, result = _known(change, "original"), _known(change, "result")
             replace.require_undoable(self._root / change.backup, path, original, self._root / change.target, result)
 
     def _require_latest(self, change: FileChange) -> None:
@@ -391,20 +395,19 @@ class Journal:
 
     def _require_way_back(self, change: FileChange) -> None:
         here, there = self._root / change.target, self._root / change.path
-        if not Identity.from_json(change.facts["original"]).likeness(replace.found(here)):
+        if not _known(change, "original").lies_at(here):
             raise CannotUndo(there, f"the file that was moved is not at {change.target} any more")
         if replace.found(there) is not None:
             raise CannotUndo(there, "another file has its name now; move that away first")
 
     def _put_back(self, connection: sa.Connection, change: FileChange) -> FileChange:
         assert change.backup is not None
-        facts = change.facts
         replace.put_back(
             self._root / change.backup,
             self._root / change.path,
-            Identity.from_json(facts["original"]),
+            _known(change, "original"),
             self._root / change.target,
-            Identity.from_json(facts["result"]),
+            _known(change, "result"),
         )
         self._after_step("put back")
         undone = self._follow_back(connection, change)
@@ -449,19 +452,25 @@ class Journal:
         return [kept for kept in looked_at if kept.state != "missing" or kept.change.state is ChangeState.DONE]
 
     def _look_at(self, connection: sa.Connection, changes: Sequence[FileChange]) -> list[Kept]:
-        lie_at = videos.paths(connection, {change.video_id for change in changes if change.video_id is not None})
+        video_ids = {change.video_id for change in changes if change.video_id is not None}
+        lie_at = videos.paths(connection, video_ids)
+        latest = file_changes.latest_done_of(connection, video_ids)
         return [
-            self._kept(change, None if change.video_id is None else lie_at.get(change.video_id)) for change in changes
+            self._kept(change, latest.get(change.video_id), lie_at.get(change.video_id))
+            if change.video_id is not None
+            else self._kept(change, None, None)
+            for change in changes
         ]
 
-    def _kept(self, change: FileChange, lies_at: str | None) -> Kept:
-        """`lies_at`: where the video's row says that it is now, which a later move may have changed."""
+    def _kept(self, change: FileChange, latest: FileChange | None, lies_at: str | None) -> Kept:
+        """`latest`: what was last done to the video, and so which file it has; `lies_at`: where its row says that it
+        is now, which the user may have changed."""
         assert change.backup is not None
         there = replace.found(self._root / change.backup)
         if there is None:
             return Kept(change, "missing", None)
         is_original = there.size_bytes == Identity.from_json(change.facts["original"]).size_bytes
-        is_last_copy = lies_at is None or not (self._root / lies_at).is_file()
+        is_last_copy = latest is None or lies_at is None or not _left_by(latest).lies_at(self._root / lies_at)
         is_needed = change.state is not ChangeState.DONE or not is_original or is_last_copy
         return Kept(change, "needed" if is_needed else "kept", there)
 
@@ -479,6 +488,15 @@ class Journal:
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._root))
+
+
+def _known(change: FileChange, which: Literal["original", "result"]) -> Known:
+    return Known(Identity.from_json(change.facts[which]), change.facts.get(f"{which}_content"))
+
+
+def _left_by(change: FileChange) -> Known:
+    """The file that a change left to its video."""
+    return _known(change, "result" if change.action is ChangeAction.REPLACE else "original")
 
 
 def _as_json(columns: Mapping[str, Any]) -> dict[str, Any]:

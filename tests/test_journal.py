@@ -525,6 +525,16 @@ def test_a_kept_original_is_needed_once_the_file_in_its_place_is_gone(stage: Sta
     assert [kept.state for kept in stage.journal().kept_originals()] == ["needed"]
 
 
+@pytest.mark.parametrize("now", [b"", NEW[:100], b"another film"])
+def test_a_kept_original_is_needed_once_the_file_in_its_place_is_another(stage: Stage, now: bytes) -> None:
+    stage.replace()
+    (kept,) = stage.journal().kept_originals()
+    stage.path.write_bytes(now)
+    assert [kept.state for kept in stage.journal().kept_originals()] == ["needed"]
+    assert not stage.journal().remove_kept(kept)
+    assert stage.files()["a.mp4.original"] == OLD
+
+
 def test_a_kept_original_is_not_needed_where_its_video_has_moved_on(stage: Stage) -> None:
     stage.replace()
     stage.journal().move(
@@ -607,13 +617,40 @@ def test_an_undo_that_is_killed_is_finished(stage: Stage, name: str, step: str) 
 def test_undo_refuses_where_something_would_be_lost(stage: Stage) -> None:
     change = stage.replace()
     stage.path.write_bytes(b"edited by hand since")
-    with pytest.raises(errors.CannotUndo, match="not the file that was made"):
+    with pytest.raises(errors.CannotUndo, match="changed since it was made; to lose nothing, move it away"):
         stage.journal().undo(change)
     assert stage.files() == {"a.mp4": b"edited by hand since", "a.mp4.original": OLD}
     assert stage.changes() == [("done", "library/videos/a.mp4")], "it may be undone later"
     stage.path.with_name("a.mp4.original").unlink()
     with pytest.raises(errors.CannotUndo, match="is gone"):
         stage.journal().undo(change)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_result_that_is_gone_is_no_reason_to_keep_the_original_from_its_place(stage: Stage, name: str) -> None:
+    change = stage.replace(name)
+    stage.path.with_name(name).unlink()
+    stage.journal().undo(change)
+    assert_whole(stage, "a.mp4")
+
+
+@pytest.mark.parametrize("which", ["a.mp4", "a.mp4.original"])
+def test_a_file_of_another_time_but_the_same_content_is_the_same(stage: Stage, which: str) -> None:
+    """A copy of the library on another disk has other times."""
+    change = stage.replace()
+    os.utime(stage.path.with_name(which), (1, 1))
+    assert [kept.state for kept in stage.journal().kept_originals()] == ["kept"]
+    stage.journal().undo(change)
+    assert_whole(stage, "a.mp4")
+
+
+def test_an_original_that_was_damaged_since_does_not_replace_the_result(stage: Stage) -> None:
+    change = stage.replace()
+    backup = stage.path.with_name("a.mp4.original")
+    backup.write_bytes(OLD[:-1] + b"?")
+    with pytest.raises(errors.CannotUndo, match="its content differs"):
+        stage.journal().undo(change)
+    assert stage.files()["a.mp4"] == NEW
 
 
 def test_undo_costs_no_other_video_its_row(stage: Stage, add_video: Any) -> None:

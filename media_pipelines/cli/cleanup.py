@@ -13,7 +13,7 @@ from media_pipelines.journal import Journal, Kept
 _SAID = {
     "kept": "{size:>9}  {path}",
     "missing": "  missing  {path}",
-    "needed": "    stays  {path} (its change was rolled back, it is another file by now, or the last one)",
+    "needed": "    stays  {path} (its change was rolled back, or it or what took its place was changed since)",
 }
 
 

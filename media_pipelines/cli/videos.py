@@ -1,6 +1,6 @@
 """`videos …` and `scan`: the library as the queue knows it, and looking for new files in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobType, Origin
 from media_pipelines.cli.jobs import AS_JSON, report
 from media_pipelines.cli.library_paths import in_library, lies_below, relative
-from media_pipelines.cli.output import USAGE, err, fail, print_json
+from media_pipelines.cli.output import FAILED, USAGE, err, fail, print_json
 from media_pipelines.cli.printable import cell, clock, local_time, printable, size
 from media_pipelines.media import duplicates
 
@@ -113,11 +113,30 @@ def _readings(reference: str, root: Path) -> Iterator[str]:
         yield relative(Path.cwd() / reference, root)
 
 
+@app.command()
+def forget(
+    reference: str = typer.Argument(metavar="VIDEO", help="Its id, the id's first characters, or its path."),
+    force: bool = typer.Option(False, "--force", help="Do not ask."),
+) -> None:
+    """Remove the row of a video whose file is gone for good. Should the file come back, it is a new video."""
+    settings = load_settings()
+    with engine_for(settings).begin() as connection:
+        video = _find(connection, reference, settings)
+        if video.missing_since is None:
+            fail(f"{printable(video.path)} is not missing; a scan of its folder would tell", FAILED)
+        if not force and not typer.confirm(f"Forget {printable(video.path)}?", err=True):
+            raise SystemExit(FAILED)
+        if not videos.forget(connection, video.id):
+            fail(f"{printable(video.path)} has come back meanwhile", FAILED)
+    typer.echo(f"Forgot {printable(video.path)}")
+
+
 @app.command("duplicates")
 def list_duplicates(as_json: bool = AS_JSON) -> None:
     """List videos that are the same in content, or show the same; the best of each group comes first."""
-    with engine_for(load_settings()).connect() as connection:
-        known = videos.likenesses(connection)
+    settings = load_settings()
+    with engine_for(settings).connect() as connection:
+        known = _files(videos.likenesses(connection), settings.media_library_path)
     found = duplicates.groups(known)
     if as_json:
         print_json([_group(one) for one in found])
@@ -135,6 +154,18 @@ def list_duplicates(as_json: bool = AS_JSON) -> None:
     typer.echo(f"{len(found)} groups among {len(known)} videos")
     if unread:
         err.print(f"{unread} of them have no picture hash yet: a validate job makes it")
+
+
+def _files(known: Sequence[videos.Likeness], root: Path) -> list[videos.Likeness]:
+    """Those whose file is there, one for each file: to remove another name of it, or a link to it, frees nothing."""
+    found: dict[tuple[int, int], videos.Likeness] = {}
+    for video in sorted(known, key=lambda video: (root / video.path).is_symlink()):
+        with suppress(OSError):
+            status = (root / video.path).stat()
+            found.setdefault((status.st_dev, status.st_ino), video)
+    if len(found) < len(known):
+        err.print(f"{len(known) - len(found)} of {len(known)} are not there now, or are other names of a file")
+    return list(found.values())
 
 
 def _group(group: duplicates.Group) -> dict[str, object]:

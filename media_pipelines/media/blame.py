@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from media_pipelines.media import errors
+from media_pipelines.media import errors, verify
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.prober import Prober
 from media_pipelines.media.replace import Identity
@@ -39,14 +39,27 @@ def _identity(path: Path) -> Identity | None:
         return None
 
 
+class Witness:
+    """Hears what ffmpeg says."""
+
+    def __init__(self) -> None:
+        self.heard_damage = False
+
+    def hear(self, line: str) -> None:
+        self.heard_damage = self.heard_damage or verify.is_damage(line)
+
+
 @contextmanager
-def blaming_sources(prober: Prober, sources: Sequence[Probe]) -> Iterator[None]:
-    """Where work on sources fails or its output is rejected, they are looked at more closely than before: one that is
-    damaged is the error then, by its own name. Nothing is decoded as long as all goes well. One that changes within
-    the block is an error in any case."""
+def blaming_sources(prober: Prober, sources: Sequence[Probe]) -> Iterator[Witness]:
+    """Where work on sources fails, its output is rejected or the witness hears of damage, they are looked at more
+    closely than before: one that is damaged is the error then, by its own name. Nothing is decoded as long as all goes
+    well. One that changes within the block is an error in any case."""
+    witness = Witness()
     try:
         with unchanged(source.path for source in sources):
-            yield
+            yield witness
+        if witness.heard_damage:
+            _raise_fault(prober, sources, None)
     except errors.OutputRejected as error:
         _raise_fault(prober, sources, error)
         raise
@@ -56,7 +69,7 @@ def blaming_sources(prober: Prober, sources: Sequence[Probe]) -> Iterator[None]:
         raise
 
 
-def _raise_fault(prober: Prober, sources: Sequence[Probe], error: errors.MediaError) -> None:
+def _raise_fault(prober: Prober, sources: Sequence[Probe], error: errors.MediaError | None) -> None:
     for path in dict.fromkeys(source.path for source in sources):
         try:
             prober.probe(path, decode_frames=_DECODED_FRAMES)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from media_pipelines.media import errors, files
+from media_pipelines.media.fingerprint import fingerprint
 
 BACKUP_SUFFIX = ".original"
 _ROUNDED_NS = 2_000_000_000  # FAT keeps two seconds
@@ -48,6 +49,24 @@ class Identity:
         if found == self:
             return 2
         return int(abs(found.mtime_ns - self.mtime_ns) <= _ROUNDED_NS)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file as it was when its change was noted. `content`: its fingerprint, None in notes of older versions."""
+
+    identity: Identity
+    content: str | None
+
+    def lies_at(self, path: Path) -> bool:
+        """Whether this very file does; where its time or number is another, its content tells. Raises OSError where
+        that cannot be told."""
+        now = found(path)
+        likeness = self.identity.likeness(now)
+        if likeness == 2 or self.content is None:
+            return likeness > 0
+        same_size = now is not None and now.size_bytes == self.identity.size_bytes
+        return same_size and path.is_file() and fingerprint(path) == self.content
 
 
 def seen(path: Path) -> Identity:
@@ -223,33 +242,35 @@ def backup_name(path: Path) -> Path:
         number += 1
 
 
-def put_back(backup: Path, path: Path, original: Identity, made: Path, result: Identity) -> None:
+def put_back(backup: Path, path: Path, original: Known, made: Path, result: Known) -> None:
     """Undo: the original comes back to its path, in one step where the result is there; the result goes.
 
     Safe to repeat. Raises CannotUndo before anything is touched.
     """
-    at_path = found(path)
-    is_back = found(backup) is None and original.likeness(at_path) > 0
+    is_back = found(backup) is None and original.lies_at(path)
     if not is_back:
         require_undoable(backup, path, original, made, result)
-        if made == path:
+        if found(path) is not None:
             backup.replace(path)
         else:
             files.publish(backup, path)
-    if made != path and result.likeness(found(made)):
+    if made != path and result.lies_at(made):
         made.unlink()
     for folder in {path.parent, made.parent}:
         files.flush(folder)
 
 
-def require_undoable(backup: Path, path: Path, original: Identity, made: Path, result: Identity) -> None:
-    """Raises CannotUndo with what would be lost, or is."""
+def require_undoable(backup: Path, path: Path, original: Known, made: Path, result: Known) -> None:
+    """Raises CannotUndo with what would be lost, or is. A result that is gone is no loss."""
     kept = found(backup)
     if kept is None:
         raise errors.CannotUndo(path, f"the original that was kept as {backup.name} is gone")
-    if kept.size_bytes != original.size_bytes:
+    if kept.size_bytes != original.identity.size_bytes:
         raise errors.CannotUndo(path, f"{backup.name} is not the original any more: its size differs")
-    if not result.likeness(found(made)):
-        raise errors.CannotUndo(path, f"{made.name} is not the file that was made any more; move it away first")
+    if original.content is not None and not original.lies_at(backup):
+        raise errors.CannotUndo(path, f"{backup.name} is not the original any more: its content differs")
+    if found(made) is not None and not result.lies_at(made):
+        reason = f"{made.name} has changed since it was made; to lose nothing, move it away, then restore again"
+        raise errors.CannotUndo(path, reason)
     if made != path and found(path) is not None:
         raise errors.CannotUndo(path, "another file has its name now; move that away first")

@@ -208,10 +208,15 @@ def join(
         _room_for_pieces(attempt, queue) as workdir,
         removing_partials(compilation.output, attempt),
         ffmpeg.prober() as prober,
-        bounded(attempt.log, "lines of ffmpeg") as on_line,
+        bounded(attempt.log, "lines of ffmpeg") as log_line,
         bounded(attempt.log, "commands") as log_command,
-        blaming_sources(prober, compilation.sources),
+        blaming_sources(prober, compilation.sources) as witness,
     ):
+
+        def on_line(line: str) -> None:
+            log_line(line)
+            witness.hear(line)
+
         described = items(workdir)
         while True:
             try:

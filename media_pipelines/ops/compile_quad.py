@@ -9,7 +9,7 @@ import dagster as dg
 
 from jobqueue_bridge import params
 from media_pipelines.media import quad
-from media_pipelines.media.blame import blaming_sources
+from media_pipelines.media.blame import Witness, blaming_sources
 from media_pipelines.media.commands.pieces import shape
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
@@ -69,12 +69,12 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
         with (
             removing_partials(compilation.output, attempt),
             ffmpeg.prober() as prober,
-            blaming_sources(prober, compilation.sources),
+            blaming_sources(prober, compilation.sources) as witness,
         ):
             require_space(compilation.output, max(source.size_bytes for source in compilation.sources))
             while True:
                 try:
-                    _run(attempt, ffmpeg, grid, compilation.output.partial, ways.way(), wanted)
+                    _run(attempt, ffmpeg, grid, compilation.output.partial, ways.way(), wanted, witness)
                     break
                 except (FfmpegFailed, FfmpegStalled) as error:
                     if not ways.steps_down(error):
@@ -84,11 +84,22 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
 
 
 def _run(
-    attempt: Attempt, ffmpeg: Ffmpeg, grid: quad.Grid, partial: Path, way: Way, wanted: params.CompileQuad
+    attempt: Attempt,
+    ffmpeg: Ffmpeg,
+    grid: quad.Grid,
+    partial: Path,
+    way: Way,
+    wanted: params.CompileQuad,
+    witness: Witness,
 ) -> None:
     command = quad.command(ffmpeg.program, grid, partial, way=way, preset=wanted.preset, crf=wanted.crf)
     attempt.log("FFmpeg command: " + shlex.join(command))
-    with bounded(attempt.log, "lines of ffmpeg") as on_line:
+    with bounded(attempt.log, "lines of ffmpeg") as log_line:
+
+        def on_line(line: str) -> None:
+            log_line(line)
+            witness.hear(line)
+
         run(
             command,
             duration_s=grid.duration_s,

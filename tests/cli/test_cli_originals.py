@@ -88,8 +88,11 @@ def test_a_file_that_was_edited_since_is_not_thrown_away(cli: Cli, replaced: Rep
     (library / "inbox/a.mp4").write_bytes(b"edited by hand")
     ended = cli("restore", str(change.video_id))
     assert ended.code == 1
-    assert "not the file that was made" in ended.err
-    assert (library / "inbox/a.mp4").read_bytes() == b"edited by hand"
+    assert "changed since it was made; to lose nothing, move it away, then restore again" in ended.err
+    (library / "inbox/a.mp4").rename(library / "inbox/edited.mp4")
+    assert cli("restore", str(change.video_id)).code == 0
+    assert (library / "inbox/edited.mp4").read_bytes() == b"edited by hand"
+    assert (library / "inbox/a.mp4").read_bytes() == b"the old one"
 
 
 def test_what_is_not_known_is_bad_usage(cli: Cli) -> None:

@@ -198,7 +198,10 @@ def test_a_scan_that_runs_already_is_joined(cli: Cli, add_job: Add) -> None:
 # Duplicates and missing ones
 
 
-def test_duplicates_are_shown_with_what_they_waste(cli: Cli, add_video: Add) -> None:
+def test_duplicates_are_shown_with_what_they_waste(cli: Cli, add_video: Add, library: Path) -> None:
+    (library / "inbox").mkdir()
+    for name in ("a.mp4", "lo\x1b[2Jnger.mp4", "other.mp4"):
+        (library / "inbox" / name).write_bytes(b"")
     add_video("inbox/a.mp4", sha256="s", fingerprint="f", size_bytes=1_000_000, width=640, height=360)
     add_video("inbox/lo\x1b[2Jnger.mp4", sha256="s", fingerprint="f", size_bytes=1_000_000, width=640, height=360)
     add_video("inbox/other.mp4", fingerprint="g", size_bytes=1_000_000)
@@ -213,6 +216,28 @@ def test_duplicates_are_shown_with_what_they_waste(cli: Cli, add_video: Add) -> 
     assert (group["kind"], group["proof"], group["best"]) == ("identical", "sha256", "inbox/a.mp4")
     assert [video["path"] for video in group["videos"]] == ["inbox/a.mp4", "inbox/lo\x1b[2Jnger.mp4"]
     assert group["videos"][0]["sizeBytes"] == 1_000_000
+
+
+def test_other_names_of_a_file_and_what_is_not_there_are_no_duplicates(cli: Cli, add_video: Add, library: Path) -> None:
+    """Whoever removed all but the best of them would lose the file."""
+    (library / "inbox").mkdir()
+    (library / "inbox/a.mp4").write_bytes(b"")
+    os.link(library / "inbox/a.mp4", library / "inbox/b.mp4")
+    (library / "inbox/0.mp4").symlink_to("a.mp4")
+    for name in ("0", "a", "b", "gone-since-the-scan"):
+        add_video(f"inbox/{name}.mp4", sha256="s", size_bytes=1_000_000)
+    ended = cli("videos", "duplicates")
+    assert "0 groups among 1 videos" in ended.out
+    assert "3 of 4 are not there now, or are other names of a file" in ended.err
+
+
+def test_a_video_that_is_gone_for_good_is_forgotten(cli: Cli, add_video: Add) -> None:
+    there = add_video("inbox/there.mp4")
+    gone = add_video("inbox/gone.mp4", missing_since="2026-01-01")
+    assert cli("videos", "forget", str(there), "--force").code == 1
+    assert cli("videos", "forget", str(gone), "--force").out == "Forgot inbox/gone.mp4\n"
+    assert cli("videos", "list", "--missing", "--json").json == []
+    assert [video["path"] for video in cli("videos", "list", "--json").json] == ["inbox/there.mp4"]
 
 
 def test_missing_videos_are_listed_only_when_asked_for(cli: Cli, add_video: Add) -> None:

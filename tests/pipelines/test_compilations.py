@@ -66,6 +66,20 @@ def _shown(instance: dg.DagsterInstance, asset: str) -> dict[str, dg.MetadataVal
 # Quad
 
 
+@pytest.mark.parametrize("kind", ["compile_quad", "compile_mega"])
+def test_a_truncated_source_is_no_part_of_a_whole(
+    run_job, four: list[str], library: Path, database: sa.Engine, kind: str
+) -> None:
+    """Its last picture would stand still, and nobody would know why."""
+    with database.begin() as connection:
+        path = library / videos.get(connection, UUID(four[1])).path
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    failed = run_job(kind, {"videoIds": four, **FAST})
+    assert failed.status == JobStatus.FAILED, failed.result
+    assert "it is truncated" in failed.error
+    assert path.name in failed.error
+
+
 def test_four_named_videos_become_a_grid(
     run_job, four: list[str], library: Path, database: sa.Engine, instance: dg.DagsterInstance
 ) -> None:

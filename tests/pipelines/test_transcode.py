@@ -295,6 +295,9 @@ def test_a_destination_gets_the_result_and_the_source_stays(
     again = cli("transcode", "--policy", to, path, "--json")
     assert "done before" in again.actions["The.Matrix.1999.avi"][1]
     assert cli("transcode", "--policy", to, library / "Movies", "-R", "--json").json[0]["action"] == "skip"
+    (library / result["outputPath"]).unlink()
+    lost = cli("transcode", "--policy", to, path, "--json", "-n")
+    assert lost.actions["The.Matrix.1999.avi"][0] == "encode", "what is gone is not done"
 
 
 @pytest.fixture
