@@ -140,11 +140,11 @@ class _Inputs:
 def _clip(part: Part) -> list[str]:
     assert isinstance(part.source, Probe)
     seek_s = part.start_s - _lead_s(part)
-    return [*(["-ss", _s(seek_s)] if seek_s else []), *ONE_GRAPH, *given(part.source.path)]
+    return [*(["-noaccurate_seek", "-ss", _s(seek_s)] if seek_s else []), *ONE_GRAPH, *given(part.source.path)]
 
 
 def _lead_s(part: Part) -> float:
-    """Seconds before a part that are decoded and thrown away, where a seek may land beyond the key frame it needs."""
+    """Seconds before a part that are read, too, where a seek may land beyond the key frame that it needs."""
     assert isinstance(part.source, Probe)
     return 0.0 if INDEXED & set(part.source.container.split(",")) else min(part.start_s, _LEAD_S)
 
@@ -185,9 +185,8 @@ class _Filters:
             to_yuv = f"scale=out_color_matrix={_coefficients(shape.color, shape.width, shape.height)}:out_range=tv"
             return f"[{number}:v]{to_yuv},setsar=1,format=yuv420p,{said(shape.color)}"
         spare = f"tpad=stop_mode=clone:stop_duration={missing_picture_s(part.source) + _SPARE_S:.3f}"
-        lead_s = _lead_s(part)
-        begin = [f"trim=start={_s(lead_s)}", f"setpts=PTS-{_s(lead_s)}/TB"] if lead_s else []
-        chain = [*begin, *fitted(part.source, shape, self._way.tone_map), spare]
+        since_s = _lead_s(part) if part.start_s else None
+        chain = [*fitted(part.source, shape, self._way.tone_map, since_s), spare]
         return f"[{number}:{part.source.video_index}]" + ",".join(chain)
 
 
@@ -196,9 +195,10 @@ def uploaded(way: Way) -> str:
     return "".join(f",{step}" for step in upload(way.encoder.name, ten_bit=False))
 
 
-def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = ()) -> list[str]:
+def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = (), since_s: float | None = None) -> list[str]:
     """Filters that bring a picture to a shape and to its colours: as large as fits, the rest black. One that is shorter
-    than a frame of the shape is one frame, where `fps` would round it to none."""
+    than a frame of the shape is one frame, where `fps` would round it to none. `since_s` cuts off the beginning, after
+    the rate is constant: a frame that is shown for long may have come before."""
     width, height = _inside(source, shape)
     frame_s = 1 / float(shape.fps)
     mapped = tone_mapped(source, tone_map) if source.hdr and tone_map else []
@@ -206,6 +206,7 @@ def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = ()) -> list[st
         *(["bwdif=mode=send_frame:deint=interlaced"] if source.interlaced else []),
         *([f"tpad=stop_mode=clone:stop_duration={_s(frame_s)}"] if (source.duration_s or 0) < frame_s else []),
         f"fps={shape.fps}",
+        *([f"trim=start={_s(since_s)}", f"setpts=PTS-{_s(since_s)}/TB"] if since_s is not None else []),
         ":".join([f"scale={width}:{height}", *([] if mapped else _recoloured(source, shape))]),
         *mapped,
         "setsar=1",
@@ -265,8 +266,8 @@ def _sound(inputs: _Inputs, part: Part) -> str:
     exact = "" if part.length_s is None else f",apad,atrim=end={_s(part.length_s)}"
     if not kept:
         return f"[{inputs.silence()}:a]anull{exact}"
-    lead_s = _lead_s(part)
-    begin = f"atrim=start={_s(lead_s)},asetpts=PTS-{_s(lead_s)}/TB," if lead_s else ""
+    since_s = _s(_lead_s(part))
+    begin = f"atrim=start={since_s},asetpts=PTS-{since_s}/TB," if part.start_s else ""
     levelling = f",{part.levelling},aresample=48000" if part.levelling else ""
     return f"[{inputs.add(part)}:{kept[0].index}]{begin}{_STEREO}{levelling}{exact}"
 
