@@ -48,7 +48,8 @@ class CompileGif(OneVideo):
     max_bytes: Int | None = Field(
         default=None,
         ge=10_000,
-        description="What the file may take: rate and width are lowered until it fits. Default: no limit.",
+        description="What the file may take: rate and width are lowered until it fits, not below 5 fps and 120 pixels."
+        " Default: no limit.",
     )
     output_path: LibraryPath | None = Field(default=None, description="Default: gifs/, named after the video.")
 

@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from jobqueue_bridge.policy import (
     DEFAULT_AUDIO_KBPS_PER_CHANNEL,
     DEFAULT_CRF,
-    MAX_CRF,
     PLACEHOLDERS,
     RESOLUTIONS,
     Policy,
@@ -217,7 +216,7 @@ def _quality(policy: Policy, codec: Codec) -> Crf | Bitrate | Target:
         return Target("vmaf", policy.target_vmaf)
     if policy.target_xpsnr is not None:
         return Target("xpsnr", policy.target_xpsnr)
-    return Crf(min(MAX_CRF[codec], DEFAULT_CRF[codec] if policy.target_crf is None else policy.target_crf))
+    return Crf(DEFAULT_CRF[codec] if policy.target_crf is None else policy.target_crf)
 
 
 def _even_size(source: Probe) -> tuple[int, int]:
