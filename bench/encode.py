@@ -18,7 +18,7 @@ from jobqueue_bridge.settings import Settings
 from media_pipelines.media.ffmpeg import find_ffmpeg
 
 _SECONDS = 60
-_PAIRS = 3
+_PAIRS = 5
 _RATIO = 1.03
 _TOOK = sa.text(
     "SELECT extract(epoch FROM completed_at - started_at) FROM jobs WHERE id = :id AND status = 'completed'"
@@ -26,17 +26,20 @@ _TOOK = sa.text(
 
 
 def measure(settings: Settings) -> list[Figure]:
-    """In turn, three times; the ratio is the median of the pairs'."""
+    """In turn, five times. Of each the fastest counts: what else happens on a machine only ever adds to a time, and
+    here a few percent of one decide."""
     video = _clip(settings)
     ours, bare = [], []
     for number in range(_PAIRS):
         job_id, took_s = _ours(settings, video, f"playback/bench-{number}.mp4")
         ours.append(took_s)
         bare.append(_bare(settings, job_id))
-    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+    ratio = min(ours) / min(bare)
     return [
-        Figure(f"re-encode of {_SECONDS} s of 720p, ours", f"{statistics.median(ours):.1f} s"),
-        Figure("bare ffmpeg, the same arguments", f"{statistics.median(bare):.1f} s"),
+        Figure(
+            f"re-encode of {_SECONDS} s of 720p, ours", f"{min(ours):.1f} s, median {statistics.median(ours):.1f} s"
+        ),
+        Figure("bare ffmpeg, the same arguments", f"{min(bare):.1f} s, median {statistics.median(bare):.1f} s"),
         Figure("ours ÷ bare", f"{ratio:.3f}×", f"≤ {_RATIO}×", ratio <= _RATIO),
     ]
 
