@@ -179,13 +179,7 @@ def done_by(connection: sa.Connection, job_id: UUID) -> FileChange | None:
 
 def latest_done(connection: sa.Connection, video_id: UUID) -> FileChange | None:
     """The change that has to be undone first."""
-    row = connection.execute(
-        sa.select(*_COLUMNS)
-        .where(file_changes.c.video_id == video_id, file_changes.c.state == ChangeState.DONE.value)
-        .order_by(file_changes.c.created_at.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else _change(row)
+    return latest_done_of(connection, [video_id]).get(video_id)
 
 
 def latest_done_of(connection: sa.Connection, video_ids: Collection[UUID]) -> dict[UUID, FileChange]:

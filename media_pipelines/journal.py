@@ -310,12 +310,7 @@ class Journal:
             return file_changes.settle(connection, change.id, ChangeState.ROLLED_BACK)
         if stage == "orphaned":
             files.publish(replacement.partial, replacement.target)
-        try:
-            replacement.finish(self._after_step)
-        except OSError as error:
-            if not replacement.cannot_finish(error):
-                raise
-            replacement.take_back()
+        if not self._finished(replacement):
             return file_changes.settle(connection, change.id, ChangeState.ROLLED_BACK)
         done = self._follow(connection, change)
         self._after_step("recorded")
@@ -342,16 +337,22 @@ class Journal:
             relocation.roll_back()
             self._after_step("rolled back")
             return file_changes.settle(connection, change.id, if_rolled_back)
-        try:
-            relocation.finish(self._after_step)
-        except OSError as error:
-            if not relocation.cannot_finish(error):
-                raise
-            relocation.take_back()
+        if not self._finished(relocation):
             return file_changes.settle(connection, change.id, if_rolled_back)
         settled = follow(connection, change)
         self._after_step("recorded")
         return settled
+
+    def _finished(self, step: Replacement | Relocation) -> bool:
+        """False where the old name may not go: the new one is taken back then."""
+        try:
+            step.finish(self._after_step)
+        except OSError as error:
+            if not step.cannot_finish(error):
+                raise
+            step.take_back()
+            return False
+        return True
 
     # Undoing
 

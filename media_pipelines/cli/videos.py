@@ -123,11 +123,11 @@ def forget(
     with engine_for(settings).begin() as connection:
         video = _find(connection, reference, settings)
         if video.missing_since is None:
-            fail(f"{printable(video.path)} is not missing; a scan of its folder would tell", FAILED)
+            fail(f"{printable(video.path)} is not missing; a scan of its folder would tell")
         if not force and not typer.confirm(f"Forget {printable(video.path)}?", err=True):
             raise SystemExit(FAILED)
         if not videos.forget(connection, video.id):
-            fail(f"{printable(video.path)} has come back meanwhile", FAILED)
+            fail(f"{printable(video.path)} has come back meanwhile")
     typer.echo(f"Forgot {printable(video.path)}")
 
 

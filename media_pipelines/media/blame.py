@@ -1,6 +1,6 @@
 """Whose fault it is when an output is not what was asked for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,8 +45,14 @@ class Witness:
     def __init__(self) -> None:
         self.heard_damage = False
 
-    def hear(self, line: str) -> None:
-        self.heard_damage = self.heard_damage or verify.is_damage(line)
+    def beside(self, on_line: Callable[[str], None]) -> Callable[[str], None]:
+        """Hears each line that the other gets."""
+
+        def hear(line: str) -> None:
+            on_line(line)
+            self.heard_damage = self.heard_damage or verify.is_damage(line)
+
+        return hear
 
 
 @contextmanager

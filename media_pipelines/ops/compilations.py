@@ -212,11 +212,6 @@ def join(
         bounded(attempt.log, "commands") as log_command,
         blaming_sources(prober, compilation.sources) as witness,
     ):
-
-        def on_line(line: str) -> None:
-            log_line(line)
-            witness.hear(line)
-
         described = items(workdir)
         while True:
             try:
@@ -232,7 +227,7 @@ def join(
                     crossfade_s=crossfade_s,
                     on_progress=Reporter(attempt, JOINED_PERCENT - since_percent, since_percent).percent,
                     stop=attempt.stop_reason,
-                    on_line=on_line,
+                    on_line=witness.beside(log_line),
                     on_command=lambda line: log_command(f"FFmpeg command: {line}"),
                     stall_timeout_s=ffmpeg.stall_timeout_s,
                 )

@@ -95,18 +95,13 @@ def _run(
     command = quad.command(ffmpeg.program, grid, partial, way=way, preset=wanted.preset, crf=wanted.crf)
     attempt.log("FFmpeg command: " + shlex.join(command))
     with bounded(attempt.log, "lines of ffmpeg") as log_line:
-
-        def on_line(line: str) -> None:
-            log_line(line)
-            witness.hear(line)
-
         run(
             command,
             duration_s=grid.duration_s,
             on_progress=Reporter(attempt, JOINED_PERCENT).ffmpeg,
             stop=attempt.stop_reason,
             stall_timeout_s=ffmpeg.stall_timeout_s,
-            on_line=on_line,
+            on_line=witness.beside(log_line),
         )
 
 

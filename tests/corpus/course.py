@@ -137,12 +137,10 @@ def fours(entries: Sequence[Entry]) -> list[list[Entry]]:
     return grids + [[*sound[n : n + 3], other] for n, other in enumerate(others) if len(sound) >= n + 3]
 
 
-def work_on_fours(
-    passage: Passage, grids: Iterable[Sequence[Entry]], job_types: Iterable[JobType] = tuple(OF_FOUR)
-) -> None:
-    for four in grids:
-        for job_type in job_types:
-            passage.four(four, job_type, OF_FOUR[job_type])
+def work_on_fours(passage: Passage, fours_of_them: Iterable[Sequence[Entry]]) -> None:
+    for four in fours_of_them:
+        for job_type, asked in OF_FOUR.items():
+            passage.four(four, job_type, asked)
 
 
 def types() -> list[JobType]:

@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     entries = _chosen(words)
     began_s = time.monotonic()
     shares = max(1, min(len(os.sched_getaffinity(0)), len(entries) // _FEWEST_PER_PROCESS))
-    rows = _worked_on([words] * shares, len(entries), console)
+    rows = _worked_on(words, [entries[n::shares] for n in range(shares)], console)
     console.print(course.table(rows), course.summary(rows))
     wrong = [row for row in rows if row.faults]
     console.print(course.table(wrong) if wrong else "Nothing is wrong.")
@@ -49,7 +49,7 @@ def _chosen(words: Sequence[str]) -> list[Entry]:
     return [entry for entry in corpus() if not words or any(word in f"{entry.kind}/{entry.name}" for word in words)]
 
 
-def _worked_on(shares: Sequence[list[str]], files: int, console: Console) -> list[Row]:
+def _worked_on(words: list[str], shares: Sequence[list[Entry]], console: Console) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
@@ -58,8 +58,8 @@ def _worked_on(shares: Sequence[list[str]], files: int, console: Console) -> lis
         Progress(*columns, TimeRemainingColumn(), console=console) as progress,
     ):
         done: Queue[Row] = manager.Queue()
-        shown = progress.add_task("Making files", total=files * (1 + len(course.types())))
-        working = [pool.submit(_share, words, n, len(shares), done) for n, words in enumerate(shares)]
+        shown = progress.add_task("Making files", total=sum(map(_rows_at_most, shares)))
+        working = [pool.submit(_share, words, n, len(shares), done) for n in range(len(shares))]
         try:
             while not all(share.done() for share in working):
                 with contextlib.suppress(Empty):
@@ -70,6 +70,11 @@ def _worked_on(shares: Sequence[list[str]], files: int, console: Console) -> lis
                 child.terminate()
             raise
         return _in_order(working)
+
+
+def _rows_at_most(entries: Sequence[Entry]) -> int:
+    """One of the scan itself, and of what a scan does not take only that it did not."""
+    return 1 + len(entries) * (1 + len(course.types())) + len(course.fours(entries)) * len(course.OF_FOUR)
 
 
 def _in_order(working: Sequence["Future[list[Row]]"]) -> list[Row]:

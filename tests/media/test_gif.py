@@ -45,18 +45,36 @@ def test_it_plays_as_often_as_is_asked(
         assert image.info.get("loop") == stored
 
 
-def test_a_part_begins_where_it_is_asked_to(ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fps", "start_s", "duration_s", "expected"),
+    [
+        (25, 0.0, 1.5, "red"),
+        (25, 2.1, 1.5, "blue"),
+        pytest.param(1, 1.5, 1.0, "red", id="the frame that is shown then"),
+        pytest.param(1, 3.5, 1.0, "blue", id="the last frame"),
+    ],
+)
+def test_a_part_begins_where_it_is_asked_to(
+    ffmpeg: Path,
+    prober: Prober,
+    clips: Clips,
+    tmp_path: Path,
+    fps: int,
+    start_s: float,
+    duration_s: float,
+    expected: str,
+) -> None:
     halves = clips.make(
         "halves.mp4", "-f", "lavfi", "-i",
-        "color=red:size=64x64:rate=25:duration=4,drawbox=c=blue:t=fill:enable='gte(t,2)'",
+        f"color=red:size=64x64:rate={fps}:duration=4,drawbox=c=blue:t=fill:enable='gte(t,2)'",
         "-c:v", "libx264", "-pix_fmt", "yuv420p",
     )  # fmt: skip
-    for start_s, expected in ((0.0, "red"), (2.1, "blue")):
-        output = tmp_path / f"{expected}.gif"
-        gif.make(ffmpeg, prober.probe(halves), _plan(prober, halves, start_s=start_s, duration_s=1.5), output)
-        with Image.open(output) as image:
-            red, _, blue = image.convert("RGB").getpixel((5, 5))  # type: ignore[misc]
-        assert (red > blue) is (expected == "red")
+    output = tmp_path / "part.gif"
+    wanted = _plan(prober, halves, start_s=start_s, duration_s=duration_s)
+    gif.make(ffmpeg, prober.probe(halves), wanted, output)
+    with Image.open(output) as image:
+        red, _, blue = image.convert("RGB").getpixel((5, 5))  # type: ignore[misc]
+    assert (red > blue) is (expected == "red")
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])
@@ -67,22 +85,6 @@ def test_of_the_shortest_part_the_frame_that_is_shown_then_is_left(
     clip = clips.picture("short.mp4", "64x64")
     wanted = _plan(prober, clip, kind=kind, start_s=start_s, duration_s=duration_s)
     assert gif.make(ffmpeg, prober.probe(clip), wanted, tmp_path / f"a.{kind}").frames == 1
-
-
-def test_a_part_begins_with_the_frame_that_is_shown_then(
-    ffmpeg: Path, prober: Prober, clips: Clips, tmp_path: Path
-) -> None:
-    slides = clips.make(
-        "slides.mp4", "-f", "lavfi", "-i",
-        "color=red:size=64x64:rate=1:duration=4,drawbox=c=blue:t=fill:enable='gte(t,2)'",
-        "-c:v", "libx264", "-pix_fmt", "yuv420p",
-    )  # fmt: skip
-    for start_s, expected in ((1.5, "red"), (3.5, "blue")):
-        output = tmp_path / f"{expected}.gif"
-        gif.make(ffmpeg, prober.probe(slides), _plan(prober, slides, start_s=start_s, duration_s=1.0), output)
-        with Image.open(output) as image:
-            red, _, blue = image.convert("RGB").getpixel((5, 5))  # type: ignore[misc]
-        assert (red > blue) is (expected == "red")
 
 
 def test_it_ends_with_its_source_and_beyond_it_there_is_nothing(prober: Prober, clips: Clips) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from media_pipelines.media.commands.arguments import filtered, given, named, tone_mapped
+from media_pipelines.media.commands.pieces import even
 from media_pipelines.media.probe import Probe
 
 
@@ -22,7 +23,7 @@ def thumbnail(
         "-frames:v", "1",
         *filtered(
             [
-                *_sdr(source, tone_map, _even(width), "'2*max(1,round(ow/dar/2))'"),
+                *_sdr(source, tone_map, even(width), "'2*max(1,round(ow/dar/2))'"),
                 f"scale=w={width}:h='max(1,round(ow/dar))':out_range=full",
                 "setsar=1",
                 "format=yuvj420p",
@@ -113,17 +114,13 @@ def _frames(source: Probe, width: int, height: int, fps: float, duration_s: floa
     count = max(1, round(duration_s * fps))
     stands_s = 1 / min(fps, source.fps or fps)
     exact = f"tpad=stop_mode=clone:stop_duration={stands_s:.3f},fps={fps:.6g}:start_time=0,trim=end_frame={count}"
-    sdr = _sdr(source, tone_map, _even(width), _even(height))
+    sdr = _sdr(source, tone_map, even(width), even(height))
     return ",".join([exact, *sdr, f"scale={width}:{height}:flags=lanczos", "setsar=1"])
 
 
 def _sdr(source: Probe, tone_map: Sequence[str], width: int, height: int | str) -> list[str]:
     """Mapped when it is small already, which is faster; even, because most chains take nothing else."""
     return [f"scale=w={width}:h={height}:flags=lanczos", *tone_mapped(source, tone_map)] if tone_map else []
-
-
-def _even(pixels: int) -> int:
-    return 2 * max(1, (pixels + 1) // 2)
 
 
 def _gif(loop: int) -> list[str]:
@@ -158,7 +155,7 @@ def sheets(
         *filtered(
             [
                 f"fps=fps=1000/{round(interval_s * 1000)}:start_time=0:eof_action=pass",
-                *_sdr(source, tone_map, _even(tile[0]), _even(tile[1])),
+                *_sdr(source, tone_map, even(tile[0]), even(tile[1])),
                 f"scale={tile[0]}:{tile[1]}:out_range=full",
                 "setsar=1",
                 "format=yuvj420p",
