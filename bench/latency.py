@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from bench.figures import Figure, percentile
+from bench.jobs import insert, wait_until_finished
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
 
@@ -15,15 +16,10 @@ _SINGLE_ARRIVALS = 20
 _STEADY_ARRIVALS = 40
 _MEDIAN_S, _P95_S = 1.0, 2.0
 
-_INSERT = sa.text(
-    "INSERT INTO jobs (type, params, resource_category) "
-    "VALUES ('scan', jsonb_build_object('path', cast(:path AS text)), 'cpu') RETURNING id"
-)
 _WAITS = sa.text(
     "SELECT extract(epoch FROM (SELECT min(at) FROM job_logs WHERE job_id = jobs.id) "
     "- (created_at AT TIME ZONE 'utc')) FROM jobs WHERE id = ANY(:ids)"
 )
-_UNFINISHED = sa.text("SELECT count(*) FROM jobs WHERE id = ANY(:ids) AND status NOT IN ('completed', 'failed')")
 
 
 def measure(settings: Settings) -> list[Figure]:
@@ -35,7 +31,7 @@ def measure(settings: Settings) -> list[Figure]:
 
 
 def _figures(settings: Settings, name: str, pauses_s: list[float]) -> list[Figure]:
-    ids = []
+    ids: list[UUID] = []
     for pause_s in pauses_s:
         ids.append(insert(settings, f"library/bench/{name}/{len(ids)}"))
         time.sleep(pause_s)
@@ -48,19 +44,3 @@ def _figures(settings: Settings, name: str, pauses_s: list[float]) -> list[Figur
         Figure(f"{what}, median", f"{median:.2f} s", f"< {_MEDIAN_S} s", median < _MEDIAN_S),
         Figure(f"{what}, 95th percentile", f"{p95:.2f} s", f"< {_P95_S} s", p95 < _P95_S),
     ]
-
-
-def insert(settings: Settings, folder: str) -> UUID:
-    """A scan of an empty folder: one op that does next to nothing."""
-    (settings.media_library_path / folder).mkdir(parents=True, exist_ok=True)
-    with engine_for(settings).begin() as connection:
-        job_id: UUID = connection.scalars(_INSERT, {"path": folder}).one()
-    return job_id
-
-
-def wait_until_finished(settings: Settings, ids: list[UUID]) -> None:
-    while True:
-        with engine_for(settings).begin() as connection:
-            if not connection.scalar(_UNFINISHED, {"ids": ids}):
-                return
-        time.sleep(0.2)

@@ -10,10 +10,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from bench.figures import Figure
-from bench.latency import wait_until_finished
-from jobqueue_bridge import queue
+from bench.jobs import timed
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.queue import NewJob
 from jobqueue_bridge.settings import Settings
 from media_pipelines.media.ffmpeg import find_ffmpeg
 
@@ -21,9 +19,7 @@ _FILES = 2_000
 _SHAPES = (("320x180", "h264"), ("180x320", "h264"), ("640x360", "hevc"), ("240x240", "mpeg4"))
 _REFERENCE_FILES = 200
 _FIRST_TIMES, _AGAIN_TIMES = 5.0, 100.0
-_TOOK = sa.text(
-    "SELECT extract(epoch FROM completed_at - started_at), result FROM jobs WHERE id = :id AND status = 'completed'"
-)
+_RESULT = sa.text("SELECT result FROM jobs WHERE id = :id")
 
 
 def measure(settings: Settings) -> list[Figure]:
@@ -85,11 +81,8 @@ def _serial(settings: Settings, paths: list[Path]) -> tuple[str, float]:
 
 
 def _scan(settings: Settings, folder: Path, expected: str) -> float:
-    relative = os.path.relpath(folder, settings.media_library_path)
+    job_id, took_s = timed(settings, "scan", {"path": os.path.relpath(folder, settings.media_library_path)})
     with engine_for(settings).begin() as connection:
-        job = queue.enqueue(connection, NewJob("scan", {"path": relative}), settings)
-    wait_until_finished(settings, [job.id])
-    with engine_for(settings).begin() as connection:
-        took_s, result = connection.execute(_TOOK, {"id": job.id}).one()
+        result = connection.scalars(_RESULT, {"id": job_id}).one()
     assert result[expected] == _FILES, result
-    return float(took_s)
+    return took_s

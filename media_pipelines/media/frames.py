@@ -71,7 +71,8 @@ class Frames:
     def length_s(self, declared_s: float, start_s: float) -> float:
         """How long a Matroska file that starts late lasts: some writers note the length, some the time of the end."""
         length_s = max(0.0, declared_s - start_s)
-        end_s = self._read_on(max(0.0, length_s - _LAST_S), 0).data_end_s
+        near_s = max(0.0, length_s - _LAST_S)
+        end_s = self._read_on(near_s, 0, every_frame_from_s=near_s).data_end_s
         return min((length_s, declared_s), key=lambda candidate: abs(candidate - end_s))
 
     def measured_duration_s(self) -> float | None:
@@ -106,7 +107,7 @@ class Frames:
         tolerance_s = max(0.1, min(2.0, 0.05 * duration_s), 0.005 * duration_s)
         near_s = max(0.0, min(duration_s, stream.duration_s or duration_s) - min(_TAIL_S, tolerance_s))
         for start_s in self._starts(near_s):
-            tail = self._read_on(start_s, pixels)
+            tail = self._read_on(start_s, pixels, every_frame_from_s=near_s)
             if tail.frames:
                 break
         declared_s = self._declared_end_s(duration_s)
@@ -117,11 +118,13 @@ class Frames:
         if not tail.gave_up and tail.frame_end_s < tail.packet_end_s - max(tolerance_s, 1.0):
             raise errors.UnreadableMedia(self._path, f"its picture cannot be decoded after {tail.frame_end_s:.2f} s")
 
-    def _read_on(self, start_s: float, pixels: int) -> "_Tail":
-        """Read from `start_s` to the end of the file, decoding at least one frame and as many as have `pixels`."""
+    def _read_on(self, start_s: float, pixels: int, *, every_frame_from_s: float) -> "_Tail":
+        """Read from `start_s` to the end of the file, decoding at least one frame and as many as have `pixels`; on the
+        way to `every_frame_from_s` only those that others are decoded from."""
         tail = _Tail()
         most = max(1, pixels // max(1, self._video.width * self._video.height))
         self._seek(start_s)
+        self._video.codec_context.skip_frame = "NONREF"
         for packet in self._container.demux(self._sound_and_picture()):
             if packet.is_corrupt:
                 continue
@@ -130,10 +133,13 @@ class Frames:
             if packet.stream.index != self._video.index or tail.gave_up:
                 continue
             tail.packet_end_s = max(tail.packet_end_s, end_s)
+            if end_s > every_frame_from_s:
+                self._video.codec_context.skip_frame = "DEFAULT"
             for frame in self._decode(packet):
                 tail.frames += 1
                 tail.frame_end_s = max(tail.frame_end_s, self._end_s(frame))
             tail.gave_up = tail.frames >= most
+        self._video.codec_context.skip_frame = "DEFAULT"
         return tail
 
     def _declared_end_s(self, duration_s: float) -> float:
