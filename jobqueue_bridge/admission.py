@@ -43,7 +43,10 @@ class Capacity:
     free_vram_mb: int | None = None
     """Measured free memory less what active jobs have reserved and not taken yet; None: no GPU to ask."""
     look_ahead: int = 0
-    """How many jobs without VRAM may be queued beyond the slots of their category, to hide the start-up time."""
+    """How many jobs without VRAM may be queued beyond the slots of their category, to hide the start-up time; never
+    past one of their category that waits for a slot."""
+    closed: Mapping[ResourceCategory, str] = field(default_factory=dict)
+    """The categories in which nothing starts now, each with the reason that its jobs are told."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class _Ledger:
     free_units: list[int]
     free_vram_mb: int | None
     starving: ReadyJob | None = None
+    short_of_slots: set[ResourceCategory] = field(default_factory=set)
     admitted: list[Admitted] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
 
@@ -109,7 +113,11 @@ def admit(ready: Iterable[ReadyJob], active: Sequence[ActiveJob], capacity: Capa
             ledger.take(job)
             continue
         ledger.waiting.append(Waiting(job.id, reason))
-        if _starves(job, ledger):
+        if job.category in capacity.closed:
+            continue
+        if _slot_blocker(job, ledger):
+            ledger.short_of_slots.add(job.category)
+        elif _starves(job, ledger):
             ledger.starving = job
     return Plan(tuple(ledger.admitted), tuple(ledger.waiting))
 
@@ -126,17 +134,12 @@ def _units_held(job: ActiveJob) -> int:
 
 
 def _starves(job: ReadyJob, ledger: _Ledger) -> bool:
-    """Only a job that has a slot and lacks VRAM can be overtaken for ever; slots are handed out in order anyway.
+    """Of a job that has a slot and lacks VRAM. Only such a one can be overtaken for ever: slots go in order.
 
     One that would lack it even beside no other job of the queue starves nobody: waiting in line brings nothing back
     that a program outside took, or that the budget never had.
     """
-    return (
-        ledger.starving is None
-        and job.waited_s > ledger.capacity.starvation_s
-        and _slot_blocker(job, ledger) is None
-        and _fits_alone(job, ledger)
-    )
+    return ledger.starving is None and job.waited_s > ledger.capacity.starvation_s and _fits_alone(job, ledger)
 
 
 def _fits_alone(job: ReadyJob, ledger: _Ledger) -> bool:
@@ -147,22 +150,27 @@ def _fits_alone(job: ReadyJob, ledger: _Ledger) -> bool:
 
 
 def _blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
-    return _slot_blocker(job, ledger) or _vram_blocker(job, ledger)
+    return ledger.capacity.closed.get(job.category) or _slot_blocker(job, ledger) or _vram_blocker(job, ledger)
 
 
 def _slot_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
     slots = ledger.capacity.slots[job.category]
     holders = ledger.in_category(job.category)
-    limit = slots + (ledger.capacity.look_ahead if slots and not units_needed(job.vram_mb) else 0)
     ahead = ledger.starving
     kept = 1 if ahead is not None and ahead.category == job.category else 0
-    if len(holders) + kept < limit:
+    if len(holders) + kept < slots + (0 if kept else _look_ahead(job, ledger)):
         return None
     if not slots:
         return f"{job.category} has no slots: its setting is 0"
     if ahead is not None and len(holders) < slots:
         return _first_in_line(ahead)
     return f"all {slots} {job.category} slots are taken: {_named(holders[:slots])}"
+
+
+def _look_ahead(job: ReadyJob, ledger: _Ledger) -> int:
+    """Beyond the slots nobody passes one who waits for a slot: a stream of such jobs would keep it out for ever."""
+    allowed = ledger.capacity.slots[job.category] and not units_needed(job.vram_mb)
+    return ledger.capacity.look_ahead if allowed and job.category not in ledger.short_of_slots else 0
 
 
 def _vram_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:

@@ -31,11 +31,15 @@ class Lease:
 
 
 def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str, host: str) -> Lease | None:
-    """Compare-and-set queued → running. None: somebody moved the job; the run has nothing to do."""
+    """Compare-and-set queued → running. None: somebody moved the job; the run has nothing to do.
+
+    An attempt is made once: a row that another program set back to `queued` waits for the next one.
+    """
     token = uuid4()
+    made = sa.exists().where(job_attempts.c.job_id == job_id, job_attempts.c.attempt == attempt)
     claimed = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == JobStatus.QUEUED.value)
+        .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == JobStatus.QUEUED.value, ~made)
         .values(
             status=JobStatus.RUNNING.value,
             lease_token=token,

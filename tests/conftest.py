@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -18,10 +19,22 @@ from media_pipelines.platform.postgres import Cluster, ensure_database, running_
 
 _OWN_VARIABLES = ("MEDIA_", "DATABASE_URL", "FFMPEG_BINARY", "FFPROBE_BINARY", "DAGSTER_HOME")
 
+# HYPOTHESIS_PROFILE=thorough: ten thousand examples of each property, other ones each time.
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+_ANYWHERE: Any = {"deadline": None, "database": None, "print_blob": True}
+hypothesis.settings.register_profile("quick", max_examples=100, derandomize=True, **_ANYWHERE)
+hypothesis.settings.register_profile(
+    "thorough", max_examples=10_000, suppress_health_check=list(hypothesis.HealthCheck), **_ANYWHERE
+)
+hypothesis.settings.load_profile(_PROFILE)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that need a whole platform come last: it runs to the end of the session once it is started."""
     items.sort(key=lambda item: "e2e" in item.path.parts)
+    if _PROFILE == "thorough":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(scope="session", autouse=True)

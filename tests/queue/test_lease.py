@@ -450,3 +450,10 @@ def test_what_another_program_logged_survives_a_rescue(connection: sa.Connection
     lease.rescue(connection, StaleJob(job_id, 0, None, None, float("inf")), "no run holds it")
     assert log_lines(connection, job_id) == ["Progress: 25%", "Attempt 0 lost: no run holds it"]
     assert "Progress: 25%" in row(job_id).log
+
+
+def test_an_attempt_that_was_made_is_not_made_again(connection: sa.Connection, held: Lease, row: Row) -> None:
+    """Another program set the running job back to queued; the next attempt will take it."""
+    connection.execute(sa.text("UPDATE jobs SET status = 'queued'"))
+    assert lease.claim(connection, held.job_id, held.attempt, run_id="again", host="here") is None
+    assert row(held.job_id).status == "queued"

@@ -1,6 +1,8 @@
 """Whether and when a job runs again."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobqueue_bridge.retry import Backoff, FailureKind, Retry, after_failure, after_loss
 
@@ -49,3 +51,41 @@ def test_a_lost_job_starts_again_at_once_until_its_retries_are_used_up(used: int
 @pytest.mark.parametrize("kind", ["transient", "permanent", "lost"])
 def test_without_retries_every_failure_but_a_capacity_one_is_final(kind: FailureKind) -> None:
     assert after_failure(kind, 0, 0, BACKOFF) is None
+
+
+# Whatever the numbers
+
+BACKOFFS = st.builds(Backoff, st.floats(0, 1e6), st.floats(0, 1e9))
+COUNTS = st.integers(0, 200)
+KINDS: st.SearchStrategy[FailureKind] = st.sampled_from(["transient", "capacity", "permanent", "lost"])
+
+
+@given(kind=KINDS, used=COUNTS, allowed=COUNTS, backoff=BACKOFFS)
+def test_no_failure_ever_uses_more_retries_than_are_allowed(
+    kind: FailureKind, used: int, allowed: int, backoff: Backoff
+) -> None:
+    again = after_failure(kind, used, allowed, backoff)
+    if again is None:
+        assert kind == "permanent" or (kind != "capacity" and used >= allowed)
+    else:
+        assert again.retry_count == used + (kind != "capacity")
+        assert again.retry_count <= max(allowed, used)
+        assert 0 <= again.wait_s <= backoff.cap_s
+        assert again.wait_s == 0 or kind != "lost"
+
+
+@given(kinds=st.lists(KINDS, min_size=1, max_size=60), allowed=st.integers(0, 20), backoff=BACKOFFS)
+def test_a_job_ends_after_as_many_retries_as_it_has_and_waits_no_shorter_each_time(
+    kinds: list[FailureKind], allowed: int, backoff: Backoff
+) -> None:
+    used, waits_s = 0, [0.0]
+    for kind in kinds:
+        again = after_failure(kind, used, allowed, backoff)
+        if again is None:
+            assert kind == "permanent" or used == allowed
+            return
+        used = again.retry_count
+        if kind == "transient":
+            assert again.wait_s >= waits_s[-1]
+            waits_s.append(again.wait_s)
+    assert used == sum(kind != "capacity" for kind in kinds) <= allowed
