@@ -1,16 +1,19 @@
 """The one place that knows every setting: environment first, then `config.yaml`, then the defaults below."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import tzlocal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -20,6 +23,8 @@ from sqlalchemy.exc import ArgumentError
 
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
 from jobqueue_bridge.vocabulary import ResourceCategory
+from jobqueue_bridge.windows import Window
+from jobqueue_bridge.windows import parse as parse_window
 
 VRAM_UNIT_MB = 1000
 EMBEDDED_DATABASE = "media_pipelines"
@@ -113,6 +118,17 @@ class Settings(BaseSettings):
     slots_cpu: int = Field(default=5, ge=0, le=256, validation_alias="MEDIA_SLOTS_CPU")
     slots_gpu_encode: int = Field(default=2, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_ENCODE")
     slots_gpu_ai: int = Field(default=1, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_AI")
+    windows: Annotated[Mapping[str, tuple[str, ...]], NoDecode] = Field(
+        default_factory=dict,
+        validation_alias="MEDIA_WINDOWS",
+        description="When jobs of a category may start, by the local clock: gpu_encode: 01:00-07:00. In the "
+        "environment as JSON.",
+    )
+    timezone: str = Field(
+        default="",
+        validation_alias="MEDIA_TIMEZONE",
+        description="Whose clock the windows go by; empty: the system's.",
+    )
     retry_base_seconds: float = Field(
         default=60,
         ge=0,
@@ -196,11 +212,19 @@ class Settings(BaseSettings):
             raise ValueError("is no URL of the form postgresql://user:password@host:port/database") from None
         return value
 
-    @field_validator("nightly_compilation_timezone")
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _are_windows(cls, value: Any) -> Mapping[str, tuple[str, ...]]:
+        given = _from_json(value) if isinstance(value, str) else value
+        if not isinstance(given, Mapping):
+            raise ValueError(f"expected windows by category, such as {{gpu_encode: 01:00-07:00}}, got {value!r}")
+        return {category: _windows_of(category, texts) for category, texts in given.items()}
+
+    @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod
     def _is_timezone(cls, value: str) -> str:
         try:
-            ZoneInfo(value)
+            ZoneInfo(value or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"there is no time zone {value!r}; an example is Europe/Berlin") from error
         return value
@@ -255,6 +279,16 @@ class Settings(BaseSettings):
         }
 
     @property
+    def zone(self) -> ZoneInfo:
+        """Of the clock that the windows go by."""
+        return ZoneInfo(self.timezone) if self.timezone else tzlocal.get_localzone()
+
+    @property
+    def windows_by_category(self) -> dict[ResourceCategory, list[Window]]:
+        """Categories that may start at any time are not in it."""
+        return {ResourceCategory(name): [*map(parse_window, texts)] for name, texts in self.windows.items()}
+
+    @property
     def _base_url(self) -> URL:
         if self.embedded:
             return URL.create(
@@ -275,6 +309,30 @@ class Settings(BaseSettings):
         """Dagster's storage: psycopg2, in a schema of its own, because Dagster also has a table named `jobs`."""
         url = self._base_url.set(drivername="postgresql+psycopg2")
         return url.update_query_dict({"options": f"-csearch_path={DAGSTER_SCHEMA}"})
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f'is no JSON such as {{"gpu_encode": "01:00-07:00"}}: {text!r}') from None
+
+
+def _windows_of(category: Any, texts: Any) -> tuple[str, ...]:
+    if category not in set(ResourceCategory):
+        raise ValueError(f"there is no category {category!r}; there are {', '.join(ResourceCategory)}")
+    given = [texts] if isinstance(texts, str) else texts
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(text, str) for text in given):
+        raise ValueError(f"{category}: expected a window such as 01:00-07:00, or several in a list, got {texts!r}")
+    try:
+        return tuple(parse_window(text).text for text in given)
+    except ValueError as error:
+        raise ValueError(f"{category}: {error}") from error
+
+
+def as_text(value: Any) -> str:
+    """A setting's value as its variable holds it."""
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def load_settings(**overrides: Any) -> Settings:

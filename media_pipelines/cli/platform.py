@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
+from jobqueue_bridge.settings import Settings, as_text, load_settings, origin_of, variable_of
 from media_pipelines.cli.output import DONE, FAILED, NOT_RUNNING, err, fail, out, print_json, print_table
 from media_pipelines.platform.errors import PlatformError
 from media_pipelines.platform.lock import AlreadyRunning, Holder, holder_of
@@ -252,4 +252,4 @@ def _shown(settings: Settings, field: str) -> object:
         return "••••••" if value else ""
     if field == "database_url" and value:
         return settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=True)
-    return value if isinstance(value, bool | int | float) else str(value)
+    return value if isinstance(value, bool | int | float) else as_text(value)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobqueue_bridge.settings import Settings, variable_of
+from jobqueue_bridge.settings import Settings, as_text, variable_of
 from media_pipelines.platform.postgres import Cluster, make_private, server_command
 from media_pipelines.platform.supervisor import code_server_socket, log_file, rpc_socket, sockets_dir, supervisor_dir
 
@@ -157,7 +157,7 @@ def environment(settings: Settings) -> dict[str, str]:
     values = {variable_of(field): getattr(settings, field) for field in Settings.model_fields}
     return {
         **os.environ,
-        **{variable: str(value) for variable, value in values.items() if value not in ("", None)},
+        **{variable: as_text(value) for variable, value in values.items() if value not in ("", None, {})},
         MARK: str(settings.home),
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "1",

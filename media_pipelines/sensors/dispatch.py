@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, queue
+from jobqueue_bridge import admission, queue, windows
 from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import Checked, Job, NewJob
@@ -76,7 +76,7 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
         active = queue.active(connection) if ready else []
         capacity = _capacity(settings, gpu, active)
         while ready:
-            plan = admission.admit(_as_ready(ready), active, capacity)
+            plan = admission.admit(_as_ready(ready, settings), active, capacity)
             checked = _check_admitted(connection, plan.admitted, ready, settings)
             if len(checked) == len(plan.admitted):
                 queue.note_waiting(connection, ready, plan.waiting)
@@ -121,18 +121,37 @@ def _as_asked(job: Job) -> NewJob:
     )
 
 
-def _as_ready(ready: Iterable[Job]) -> list[admission.ReadyJob]:
+def _as_ready(ready: Iterable[Job], settings: Settings) -> list[admission.ReadyJob]:
     now = datetime.now(UTC)
+    opened = {
+        category.value: windows.opened_at(hours, now, settings.zone)
+        for category, hours in settings.windows_by_category.items()
+    }
     return [
         admission.ReadyJob(
             id=job.id,
             type=JobType(job.type),
             category=ResourceCategory(job.resource_category),
             vram_mb=job.vram_required,
-            waited_s=(now - max(job.created_at, job.retry_after or job.created_at)).total_seconds(),
+            waited_s=(now - _waits_since(job, opened.get(job.resource_category))).total_seconds(),
         )
         for job in ready
     ]
+
+
+def _waits_since(job: Job, opened: datetime | None) -> datetime:
+    """Not before its hours began: else every job of a night would be overdue at once."""
+    return max(filter(None, (job.created_at, job.retry_after, opened)))
+
+
+def _closed(settings: Settings) -> dict[ResourceCategory, str]:
+    """The categories whose hours it is not, with what their jobs are told."""
+    now, zone = datetime.now(UTC), settings.zone
+    return {
+        category: windows.waiting_text(f"{category} jobs", hours, now, zone)
+        for category, hours in settings.windows_by_category.items()
+        if windows.opened_at(hours, now, zone) is None
+    }
 
 
 def _capacity(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -> admission.Capacity:
@@ -142,6 +161,7 @@ def _capacity(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -
         starvation_s=settings.starvation_seconds,
         free_vram_mb=_free_vram_mb(settings, gpu, active),
         look_ahead=_LOOK_AHEAD,
+        closed=_closed(settings),
     )
 
 

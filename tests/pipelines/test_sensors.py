@@ -1,7 +1,7 @@
 """Sensors and schedules: what they put into the queue, what they request, what they put right."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -104,6 +104,59 @@ def test_the_dispatcher_requests_a_run_for_each_admitted_row(
     assert all(type(value) is str for pair in request.tags.items() for value in pair)
     (row,) = _jobs(database)
     assert (row.status, row.attempt) == (JobStatus.QUEUED, 1)
+
+
+def _in_hours(begins: int, ends: int) -> str:
+    """A window from so many hours from now to so many, by the clock of UTC."""
+    now = datetime.now(UTC)
+    return f"{now + timedelta(hours=begins):%H:%M}-{now + timedelta(hours=ends):%H:%M}"
+
+
+def test_outside_its_hours_a_category_waits_and_says_until_when(database: sa.Engine, settings: Settings) -> None:
+    with database.begin() as connection:
+        encode = queue.enqueue(connection, NewJob("compile_random", {"count": 2}), settings)
+        scan = queue.enqueue(connection, NewJob("scan", {}), settings)
+    closed = settings.model_copy(update={"windows": {"gpu_encode": (_in_hours(2, 4),)}, "timezone": "UTC"})
+    (dispatched,) = admit_ready(closed, Gpu())
+    assert dispatched.job.id == scan.id
+    with database.begin() as connection:
+        waiting = queue.get(connection, encode.id)
+    begins = datetime.now(UTC) + timedelta(hours=2)
+    assert (waiting.status, waiting.queue_position) == (JobStatus.PENDING, 1)
+    assert waiting.waiting_reason is not None
+    assert waiting.waiting_reason.startswith("gpu_encode jobs start between ")
+    assert f"the next begins at {begins:%Y-%m-%d %H:}" in waiting.waiting_reason
+
+    open_ = settings.model_copy(update={"windows": {"gpu_encode": (_in_hours(-2, 2),)}, "timezone": "UTC"})
+    (dispatched,) = admit_ready(open_, Gpu())
+    assert (dispatched.job.id, dispatched.job.waiting_reason) == (encode.id, None)
+
+
+def test_a_job_that_runs_when_its_hours_end_keeps_its_slot_and_runs_on(database: sa.Engine, settings: Settings) -> None:
+    with database.begin() as connection:
+        job = queue.enqueue(connection, NewJob("compile_random", {"count": 2}), settings)
+    (dispatched,) = admit_ready(settings, Gpu())
+    closed = settings.model_copy(update={"windows": {"gpu_encode": (_in_hours(2, 4),)}, "timezone": "UTC"})
+    with database.begin() as connection:
+        assert lease.claim(connection, job.id, dispatched.job.attempt, run_id="r", host="h")
+        queue.enqueue(connection, NewJob("compile_random", {"count": 3}), settings)
+    assert admit_ready(closed, Gpu()) == []
+    with database.begin() as connection:
+        assert queue.get(connection, job.id).status == JobStatus.RUNNING
+        assert [active.id for active in queue.active(connection)] == [job.id]
+
+
+def test_what_waited_for_its_hours_is_overdue_only_when_it_waits_on(database: sa.Engine, settings: Settings) -> None:
+    """A big job from before does not keep the GPU from others the moment that its hours begin."""
+    with database.begin() as connection:
+        queue.enqueue(connection, NewJob("compile_random", {"count": 2}, vram_required=12000), settings)
+        connection.execute(sa.text("UPDATE jobs SET created_at = created_at - interval '12 hours'"))
+        small = queue.enqueue(connection, NewJob("compile_random", {"count": 3}, vram_required=4000), settings)
+        holder = queue.enqueue(
+            connection, NewJob("compile_random", {"count": 4}, vram_required=8000, priority=1), settings
+        )
+    opened = settings.model_copy(update={"windows": {"gpu_encode": (_in_hours(0, 4),)}, "timezone": "UTC"})
+    assert {entry.job.id for entry in admit_ready(opened, Gpu())} == {holder.id, small.id}
 
 
 def test_the_dispatcher_wakes_for_a_row_that_comes_while_it_waits(

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
 from jobqueue_bridge.vocabulary import ResourceCategory
+from media_pipelines.platform.programs import environment
 
 Configure = Callable[[str], None]
 
@@ -111,6 +113,14 @@ def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(confi
         ("MEDIA_PREFER_HARDWARE_ENCODER", "maybe", "valid boolean"),
         ("MEDIA_NIGHTLY_COMPILATION_TIMEZONE", "Mars/Olympus", "there is no time zone 'Mars/Olympus'"),
         ("MEDIA_NIGHTLY_COMPILATION_TIMEZONE", "../../etc/passwd", "there is no time zone"),
+        ("MEDIA_TIMEZONE", "Mars/Olympus", "there is no time zone 'Mars/Olympus'"),
+        ("MEDIA_WINDOWS", "01:00-07:00", 'is no JSON such as {"gpu_encode": "01:00-07:00"}'),
+        ("MEDIA_WINDOWS", "[]", "expected windows by category"),
+        ("MEDIA_WINDOWS", '{"gpu": "01:00-07:00"}', "there is no category 'gpu'; there are cpu, gpu_encode, gpu_ai"),
+        ("MEDIA_WINDOWS", '{"gpu_ai": "at night"}', "gpu_ai: 'at night' is no window"),
+        ("MEDIA_WINDOWS", '{"gpu_ai": ["01:00-02:00", "3:00-3:00"]}', "gpu_ai: '3:00-3:00' ends when it begins"),
+        ("MEDIA_WINDOWS", '{"gpu_ai": []}', "gpu_ai: expected a window"),
+        ("MEDIA_WINDOWS", '{"gpu_ai": {"from": 1}}', "gpu_ai: expected a window"),
         ("DATABASE_URL", "mysql://u:secret@h/d", "must be a postgresql:// URL"),
         ("DATABASE_URL", "postgresql://u:secret@h:port/d", "is no URL of the form"),
         ("DATABASE_URL", "postgresql://u:secret@h:99x/d", "is no URL of the form"),
@@ -124,6 +134,31 @@ def test_a_bad_value_is_named(
     assert list(found) == [variable]
     assert problem in found[variable]
     assert "secret" not in found[variable]
+
+
+def test_windows_stand_in_the_file_one_or_several_for_a_category(configure: Configure) -> None:
+    configure('windows:\n  gpu_encode: "01:00-07:00"\n  gpu_ai: ["22:00-06:00", "sat,sun 12:00-13:00"]\n')
+    found = load_settings().windows_by_category
+    assert {category.value: [window.text for window in hours] for category, hours in found.items()} == {
+        "gpu_encode": ["01:00-07:00"],
+        "gpu_ai": ["22:00-06:00", "sat,sun 12:00-13:00"],
+    }
+
+
+def test_windows_reach_the_processes_of_the_platform_as_they_are(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure('windows: {cpu: "01:00-07:00"}\ntimezone: Europe/Berlin\n')
+    settings = load_settings()
+    for variable in ("MEDIA_WINDOWS", "MEDIA_TIMEZONE"):
+        monkeypatch.setenv(variable, environment(settings)[variable])
+    configure("")
+    assert (load_settings().windows, load_settings().zone) == (settings.windows, ZoneInfo("Europe/Berlin"))
+
+
+def test_the_clock_is_the_systems_unless_told_otherwise(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert load_settings().zone == ZoneInfo("Asia/Tokyo")
 
 
 def test_every_bad_value_is_named_at_once(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
