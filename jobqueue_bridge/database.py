@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.datetime import TimestampLoader, TimestamptzLoader
 
@@ -124,8 +125,11 @@ def _float(digits: str) -> float | str:
     return number if math.isfinite(number) else digits
 
 
-def listen(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
-    """An autocommit connection that hears when jobs come or move. Raises psycopg.OperationalError."""
+def listen(
+    settings: Settings, channel: Literal["jobs_changed", "runs_changed"] = "jobs_changed"
+) -> psycopg.Connection[tuple[object, ...]]:
+    """An autocommit connection that hears when jobs come or move, or when somebody moved one that a run holds.
+    Raises psycopg.OperationalError."""
     parameters: dict[str, str | int] = {
         **_KEEPALIVES,
         "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -133,7 +137,7 @@ def listen(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
     }
     url = settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = psycopg.connect(make_conninfo(url, **parameters), autocommit=True)
-    connection.execute("LISTEN jobs_changed")
+    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
     return connection
 
 

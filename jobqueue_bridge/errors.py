@@ -99,6 +99,26 @@ class JobAlreadyLive(QueueError):
         super().__init__(f"Job {job_id} already does this ({unique_key}) and has not ended")
 
 
+class JobHasEnded(QueueError):
+    def __init__(self, job_id: UUID, status: JobStatus) -> None:
+        self.job_id, self.status = job_id, status
+        super().__init__(f"Job {job_id} has ended ({status}): its priority no longer matters")
+
+
+class RetriesUsedUp(QueueError):
+    def __init__(self, job_id: UUID, used: int, allowed: int) -> None:
+        self.job_id, self.used, self.allowed = job_id, used, allowed
+        super().__init__(f"Job {job_id} has used {used} of {allowed} retries: only by force does it run again")
+
+
+class JobPaused(QueueError):
+    """The attempt still has its lease, and may end its job only once that is resumed."""
+
+    def __init__(self, job_id: UUID) -> None:
+        self.job_id = job_id
+        super().__init__(f"Job {job_id} is paused")
+
+
 class LeaseLost(QueueError):
     """The job is no longer this attempt's: moved, cancelled or rescued by somebody else."""
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge import queue
-from jobqueue_bridge.errors import LeaseLost
+from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.retry import Backoff, FailureKind, Retry, after_failure, after_loss
 from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, utcnow
 from jobqueue_bridge.text import storable
@@ -67,11 +67,13 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
     return Lease(job_id, attempt, token)
 
 
-def beat(connection: sa.Connection, lease: Lease, progress: int | None, detail: Mapping[str, Any] | None) -> None:
-    """Say that the attempt lives and how far it is. Raises LeaseLost where it has to stop."""
+def beat(connection: sa.Connection, lease: Lease, progress: int | None, detail: Mapping[str, Any] | None) -> JobStatus:
+    """Say that the attempt lives and how far it is; hear whether the job is running or paused. Raises LeaseLost where
+    the attempt has to stop."""
     held = (*_fence(lease), *_holds(lease), jobs.c.id == job_leases.c.job_id)
     alive = sa.update(job_leases).where(*held).values(heartbeat_at=sa.func.clock_timestamp())
-    if connection.execute(alive).rowcount != 1:
+    status = connection.scalar(alive.returning(jobs.c.status))
+    if status is None:
         raise _lost(connection, lease)
     news: dict[str, Any] = {}
     if progress is not None:
@@ -80,13 +82,17 @@ def beat(connection: sa.Connection, lease: Lease, progress: int | None, detail: 
         news["progress_detail"] = dict(detail)
     if news:
         _change(connection, lease, **news)
+    return JobStatus(status)
 
 
 def log(connection: sa.Connection, lease: Lease, lines: Sequence[str], ages_s: Sequence[float] = ()) -> None:
-    """Append to the job's log; `ages_s` says how long ago each line was noted. Raises LeaseLost."""
+    """Append to the job's log; `ages_s` says how long ago each line was noted. Raises LeaseLost.
+
+    Whoever moves the job meanwhile waits, so that no line of an attempt comes after the line that says it was moved.
+    """
     if not lines:
         return
-    _require(connection, lease)
+    hold(connection, lease)
     age = sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.bindparam("age_s", type_=sa.Double))
     ages = ages_s or [0.0] * len(lines)
     connection.execute(
@@ -110,7 +116,7 @@ def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> Non
 
 def hold(connection: sa.Connection, lease: Lease) -> None:
     """Nobody takes the job from this attempt before the transaction ends. Raises LeaseLost."""
-    held = sa.select(jobs.c.id).where(*_holds(lease)).with_for_update(read=True)
+    held = sa.select(jobs.c.id).where(*_holds(lease)).with_for_update(key_share=True)
     if connection.execute(held).one_or_none() is None:
         raise _lost(connection, lease)
 
@@ -121,13 +127,13 @@ def announce_output(connection: sa.Connection, lease: Lease, path: str, size_byt
 
 
 def complete(connection: sa.Connection, lease: Lease, result: Mapping[str, Any]) -> None:
-    """running → completed, in one fenced statement. Raises LeaseLost."""
+    """running → completed, in one fenced statement. Raises LeaseLost or JobPaused."""
     _end(connection, lease, status=JobStatus.COMPLETED.value, progress=100, result=dict(result))
     _close(connection, lease, Outcome.COMPLETED)
 
 
 def fail(connection: sa.Connection, lease: Lease, error: str, kind: FailureKind, backoff: Backoff) -> Retry | None:
-    """running → failed, or pending again with `retry_after`. Returns the retry. Raises LeaseLost."""
+    """running → failed, or pending again with `retry_after`. Returns the retry. Raises LeaseLost or JobPaused."""
     used, allowed = _retries(connection, lease)
     retry = after_failure(kind, used, allowed, backoff)
     error = storable(error)
@@ -144,15 +150,38 @@ def fail(connection: sa.Connection, lease: Lease, error: str, kind: FailureKind,
 
 
 def release(connection: sa.Connection, lease: Lease, reason: str) -> None:
-    """running → pending at once, no retry used up: the run was told to stop, the job is as good as before."""
+    """running → pending at once, no retry used up: the run was told to stop, the job is as good as before. A paused job
+    stays paused, and holds nothing any more. Raises LeaseLost."""
     used, _ = _retries(connection, lease)
     log(connection, lease, [f"Handed back: {reason}"])
-    _end(connection, lease, **_pending_again(Retry(used, 0)))
+    _leave(connection, lease, Retry(used, 0), log=queue.log_tail(connection, lease.job_id))
     _close(connection, lease, Outcome.RELEASED, storable(reason))
 
 
+def _leave(connection: sa.Connection, lease: Lease, retry: Retry, **values: Any) -> JobStatus:
+    """running → pending, paused → paused: the job is nobody's, and starts from the beginning when its turn comes."""
+    paused = jobs.c.status == JobStatus.PAUSED.value
+    status = connection.scalar(
+        sa.update(jobs)
+        .where(jobs.c.id == lease.job_id)
+        .values(
+            **{
+                **values,
+                **_pending_again(retry),
+                "status": sa.case((paused, jobs.c.status), else_=JobStatus.PENDING.value),
+                "lease_token": None,
+                "vram_units": None,
+                "waiting_reason": None,
+            }
+        )
+        .returning(jobs.c.status)
+    )
+    return JobStatus(status)
+
+
 def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> JobStatus | None:
-    """Take a job from an attempt that died: pending at once, or failed when its retries are used up.
+    """Take a job from an attempt that died: pending at once (a paused one stays paused), or failed when its retries
+    are used up.
 
     None: the attempt ended by itself meanwhile.
     """
@@ -173,18 +202,16 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
     lease = Lease(stale.id, stale.attempt, row.lease_token)
     retry = after_loss(row.retry_count or 0, 3 if row.max_retries is None else row.max_retries)
     reason = storable(reason)
-    queue.keep_older_log(connection, stale.id)
-    connection.execute(sa.insert(job_logs).values(job_id=stale.id, line=f"Attempt {stale.attempt} lost: {reason}"))
+    queue.append_log(connection, [stale.id], [f"Attempt {stale.attempt} lost: {reason}"])
     if retry is None:
+        status = JobStatus.FAILED
         message = f"{reason}; this was the last of {stale.attempt} attempts"
-        values: dict[str, Any] = {"status": JobStatus.FAILED.value, "error": message}
+        connection.execute(sa.update(jobs).where(jobs.c.id == stale.id).values(status=status.value, error=message))
     else:
-        values = _pending_again(retry)
-    tail = queue.log_tail(connection, stale.id)
-    connection.execute(sa.update(jobs).where(jobs.c.id == stale.id).values(**values, log=tail))
+        status = _leave(connection, lease, retry)
     connection.execute(sa.delete(job_leases).where(job_leases.c.job_id == stale.id))
     _close_attempt(connection, lease, Outcome.LOST, reason)
-    return JobStatus(values["status"])
+    return status
 
 
 def _fence(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
@@ -200,7 +227,7 @@ def _holds(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
         jobs.c.id == lease.job_id,
         jobs.c.attempt == lease.attempt,
         jobs.c.lease_token == lease.token,
-        jobs.c.status == JobStatus.RUNNING.value,
+        jobs.c.status.in_([JobStatus.RUNNING.value, JobStatus.PAUSED.value]),
     )
 
 
@@ -223,7 +250,11 @@ def _change(connection: sa.Connection, lease: Lease, **values: Any) -> None:
 
 def _end(connection: sa.Connection, lease: Lease, **values: Any) -> None:
     """Change the row for the last time. The log's tail goes with it, for readers of the row alone."""
-    _change(connection, lease, log=queue.log_tail(connection, lease.job_id), **values)
+    hold(connection, lease)
+    running = (*_holds(lease), jobs.c.status == JobStatus.RUNNING.value)
+    tail = queue.log_tail(connection, lease.job_id)
+    if connection.execute(sa.update(jobs).where(*running).values(log=tail, **values)).rowcount != 1:
+        raise JobPaused(lease.job_id)
 
 
 def _lost(connection: sa.Connection, lease: Lease) -> LeaseLost:

@@ -312,7 +312,7 @@ def _matching(table: sa.Table, filters: Filters) -> list[sa.ColumnElement[bool]]
 
 def page(connection: sa.Connection, filters: Filters, *, limit: int, offset: int = 0) -> Page:
     """Newest first."""
-    total = _total(connection, filters)
+    total = count(connection, filters)
     if offset >= total:
         return Page([], total)
     # Only ids are passed over on the way to a late page: they are in the index, the rows are not.
@@ -324,7 +324,22 @@ def page(connection: sa.Connection, filters: Filters, *, limit: int, offset: int
     return Page([_job(row) for row in rows], total)
 
 
-def _total(connection: sa.Connection, filters: Filters) -> int:
+def oldest(
+    connection: sa.Connection, filters: Filters, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[tuple[datetime, UUID]]:
+    """Ids with their `created_at`, oldest first, behind `after`: pages that stay right while rows leave them."""
+    age = sa.tuple_(jobs.c.created_at, jobs.c.id)
+    behind = [] if after is None else [age > sa.tuple_(sa.literal(after[0], jobs.c.created_at.type), after[1])]
+    rows = connection.execute(
+        sa.select(jobs.c.created_at, jobs.c.id)
+        .where(*_matching(jobs, filters), *behind)
+        .order_by(jobs.c.created_at, jobs.c.id)
+        .limit(limit)
+    )
+    return [(row.created_at, row.id) for row in rows]
+
+
+def count(connection: sa.Connection, filters: Filters) -> int:
     """Counting a million rows takes half a second, adding up their tallies none."""
     if filters.video_id is not None:
         counted = sa.select(sa.func.count()).select_from(jobs).where(*_matching(jobs, filters))
@@ -370,6 +385,27 @@ def keep_older_log(connection: sa.Connection, job_id: UUID) -> None:
         jobs.c.id == job_id, jobs.c.log != "", ~sa.exists().where(job_logs.c.job_id == jobs.c.id)
     )
     connection.execute(sa.insert(job_logs).from_select(["job_id", "line"], older))
+
+
+def append_log(connection: sa.Connection, job_ids: Sequence[UUID], lines: Sequence[str]) -> None:
+    """The same lines to each log, from outside of an attempt; `jobs.log` follows."""
+    if not job_ids:
+        return
+    logged = sa.exists().where(job_logs.c.job_id == jobs.c.id)
+    older = sa.or_(logged, sa.func.coalesce(jobs.c.log, "") != "")
+    with_log = connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), older)).all()
+    for job_id in with_log:
+        keep_older_log(connection, job_id)
+    connection.execute(
+        sa.insert(job_logs).values(at=sa.func.now()),
+        [{"job_id": job_id, "line": line} for job_id in job_ids for line in lines],
+    )
+    for job_id in with_log:
+        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(log=log_tail(connection, job_id)))
+    without = [job_id for job_id in job_ids if job_id not in set(with_log)]
+    if without:  # their tail is what was just written
+        tail = log_tail(connection, without[0])
+        connection.execute(sa.update(jobs).where(jobs.c.id.in_(without)).values(log=tail))
 
 
 def log_line() -> sa.ColumnElement[str]:
@@ -447,6 +483,23 @@ def move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, **values: A
         .returning(*_COLUMNS)
     ).one_or_none()
     return _job(row) if row is not None else _refused_move(connection, job_id, wanted, values)
+
+
+def move_all(
+    connection: sa.Connection, job_ids: Sequence[UUID], wanted: JobStatus, *only: sa.ColumnElement[bool], **values: Any
+) -> list[Job]:
+    """The same for many, of which those that may not move stay as they are. Not for ended jobs that come back."""
+    rows = connection.execute(
+        sa.update(jobs)
+        .where(
+            jobs.c.id.in_(job_ids),
+            _status_in(status for status, targets in MOVES.items() if wanted in targets and status not in FINAL),
+            *only,
+        )
+        .values(status=wanted.value, **values)
+        .returning(*_COLUMNS)
+    )
+    return [_job(row) for row in rows]
 
 
 def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, values: dict[str, Any]) -> Job:
@@ -565,11 +618,7 @@ def refuse(connection: sa.Connection, job_id: UUID, error: InvalidJob) -> None:
         .values(status=JobStatus.FAILED.value, error=message)
     )
     if refused.rowcount:
-        keep_older_log(connection, job_id)
-        connection.execute(
-            sa.insert(job_logs), [{"job_id": job_id, "line": line} for line in ("--- ERROR ---", message)]
-        )
-        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(log=log_tail(connection, job_id)))
+        append_log(connection, [job_id], ["--- ERROR ---", message])
 
 
 def note_waiting(connection: sa.Connection, ready_jobs: Sequence[Job], waiting: Sequence[admission.Waiting]) -> None:
@@ -674,7 +723,7 @@ def tidy_after_outside_moves(connection: sa.Connection) -> None:
     _fold_tallies(connection)
 
 
-def _close_orphaned_attempts(connection: sa.Connection) -> None:
+def _close_orphaned_attempts(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
     """Attempts that are open although no lease is theirs."""
     leased = sa.exists().where(
         job_leases.c.job_id == job_attempts.c.job_id, job_leases.c.attempt == job_attempts.c.attempt
@@ -682,7 +731,7 @@ def _close_orphaned_attempts(connection: sa.Connection) -> None:
     replaced = jobs.c.attempt != job_attempts.c.attempt
     connection.execute(
         sa.update(job_attempts)
-        .where(job_attempts.c.ended_at.is_(None), ~leased, jobs.c.id == job_attempts.c.job_id)
+        .where(job_attempts.c.ended_at.is_(None), ~leased, jobs.c.id == job_attempts.c.job_id, *which)
         .values(
             ended_at=sa.func.now(),
             outcome=sa.case(
@@ -693,10 +742,17 @@ def _close_orphaned_attempts(connection: sa.Connection) -> None:
             ),
             error=sa.case(
                 (replaced, "another attempt took its place"),
+                (jobs.c.status == JobStatus.CANCELLED.value, "the job was cancelled"),
                 else_=sa.func.concat("the job was set to ", jobs.c.status, " from outside"),
             ),
         )
     )
+
+
+def let_go(connection: sa.Connection, job_id: UUID, token: UUID) -> None:
+    """An attempt that lost its job has stopped: nothing of it is left."""
+    connection.execute(sa.delete(job_leases).where(job_leases.c.job_id == job_id, job_leases.c.token == token))
+    _close_orphaned_attempts(connection, job_attempts.c.job_id == job_id)
 
 
 def _fold_tallies(connection: sa.Connection) -> None:

@@ -96,6 +96,15 @@ job_tallies = sa.Table(
     _column("jobs", sa.BigInteger, nullable=False),
 )
 
+# One row: since when, and by whom, nothing more is admitted.
+queue_switch = sa.Table(
+    "queue_switch",
+    metadata,
+    _column("only_row", sa.Boolean, primary_key=True, server_default=sa.true()),
+    _column("paused_at", _INSTANT),
+    _column("paused_by", sa.Text),
+)
+
 job_leases = sa.Table(
     "job_leases",
     metadata,

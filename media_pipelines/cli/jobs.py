@@ -2,36 +2,36 @@
 
 from typing import Any
 
-import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import params, queue, strict_json, videos
+from jobqueue_bridge import lifecycle, params, queue, strict_json, videos
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.api.reading import details
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.errors import JobNotFound
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
 from media_pipelines.cli.cleanup import cleanup
+from media_pipelines.cli.finding import REFERENCE, find
 from media_pipelines.cli.job_text import everything, statistics, table
-from media_pipelines.cli.output import INTERRUPTED, USAGE, err, fail, print_json
+from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
+from media_pipelines.cli.output import INTERRUPTED, err, print_json
 from media_pipelines.cli.printable import printable, printable_lines
 from media_pipelines.cli.watching import end_with, follow_log, wait_for
 
 app = typer.Typer(help="Ask for jobs and look at them.", no_args_is_help=True)
 
-app.command()(cleanup)
+for command in (cancel, pause, resume, retry, priority, cleanup):
+    app.command()(command)
 
 AS_JSON = typer.Option(False, "--json", help="Print JSON, with the API's field names.")
-_REFERENCE = typer.Argument(metavar="ID", help="The job's id, or its first characters.")
 
 
 @app.command()
 def create(
     kind: str = typer.Argument(metavar="TYPE", help=f"One of {', '.join(sorted(params.MODELS))}."),
     params_json: str = typer.Option("{}", "--params", metavar="JSON", help="What the type accepts."),
-    priority: int = typer.Option(PRIORITY_DEFAULT, "--priority", help="1 (first) to 10 (last)."),
+    rank: int = typer.Option(PRIORITY_DEFAULT, "--priority", help="1 (first) to 10 (last)."),
     vram: int | None = typer.Option(None, "--vram", metavar="MB", help="Default: what the type needs."),
     max_retries: int = typer.Option(3, "--max-retries"),
     wait: bool = typer.Option(False, "--wait", help="Stay until it has ended; exit 0 only if it completed."),
@@ -39,7 +39,7 @@ def create(
 ) -> None:
     """Ask for a job."""
     settings, raw = load_settings(), _parsed(params_json)
-    asked = queue.NewJob(kind, raw, priority, vram_required=vram, max_retries=max_retries, origin=Origin.CLI)
+    asked = queue.NewJob(kind, raw, rank, vram_required=vram, max_retries=max_retries, origin=Origin.CLI)
     with engine_for(settings).begin() as connection:
         job = queue.enqueue(connection, asked, settings)
     report(settings, job, wait=wait, as_json=as_json)
@@ -85,10 +85,10 @@ def list_jobs(
 
 
 @app.command()
-def show(reference: str = _REFERENCE, as_json: bool = AS_JSON) -> None:
+def show(reference: str = REFERENCE, as_json: bool = AS_JSON) -> None:
     """Show everything about one job."""
     with engine_for(load_settings()).connect() as connection:
-        row = _find(connection, reference)
+        row = find(connection, reference)
         job = details(connection, row)
     if as_json:
         print_json(job.model_dump(mode="json"))
@@ -97,23 +97,16 @@ def show(reference: str = _REFERENCE, as_json: bool = AS_JSON) -> None:
         typer.echo(line)
 
 
-def _find(connection: sa.Connection, reference: str) -> queue.Job:
-    try:
-        return queue.find(connection, reference)
-    except JobNotFound as error:
-        fail(printable(str(error)), USAGE)
-
-
 @app.command()
 def logs(
-    reference: str = _REFERENCE,
+    reference: str = REFERENCE,
     follow: bool = typer.Option(False, "--follow", "-f", help="Stay until the job has ended."),
     tail: int | None = typer.Option(None, "--tail", min=1, max=1_000_000, help="Only the last so many lines."),
 ) -> None:
     """Print a job's log."""
     settings = load_settings()
     with engine_for(settings).connect() as connection:
-        job = _find(connection, reference)
+        job = find(connection, reference)
         text = queue.log_text(connection, job.id, tail=tail)
     if not follow:
         for line in printable_lines(text) if text else ():
@@ -130,9 +123,11 @@ def status(as_json: bool = AS_JSON) -> None:
     """Count jobs by status."""
     settings = load_settings()
     with engine_for(settings).connect() as connection:
-        found = queue.stats(connection)
+        found, switch = queue.stats(connection), lifecycle.switch(connection)
     if as_json:
         print_json(wire.Stats.of(found, settings).model_dump(mode="json"))
         return
     for line in statistics(found.by_status):
         typer.echo(line)
+    if switch.reason:
+        err.print(f"{switch.reason.capitalize()}: `media-pipelines jobs resume --queue` ends it", markup=False)

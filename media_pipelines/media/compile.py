@@ -12,7 +12,7 @@ from media_pipelines.media import errors, files, verify
 from media_pipelines.media.commands.pieces import chapters, concat, concat_copy, concat_list, piece, same_picture
 from media_pipelines.media.cuts import Cut, Item, cut_up
 from media_pipelines.media.encoders import Way
-from media_pipelines.media.ffmpeg import ChildRegistry, Progress, run
+from media_pipelines.media.ffmpeg import Progress, run
 from media_pipelines.media.matching import MAX_FPS, CompilePlan, plan, timescale
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.prober import Prober
@@ -54,7 +54,6 @@ def join(
     stop: Callable[[], str | None] | None = None,
     on_line: Callable[[str], None] | None = None,
     on_command: Callable[[str], None] | None = None,
-    children: ChildRegistry | None = None,
     stall_timeout_s: float = 300,
 ) -> Joined:
     """Join sources into `output_partial` and read it back. Chapters are written where items have titles.
@@ -80,7 +79,6 @@ def join(
             stop=stop,
             stall_timeout_s=stall_timeout_s,
             on_line=on_line,
-            children=children,
         )
 
     folder = Path(tempfile.mkdtemp(prefix="join-", dir=workdir))

@@ -29,7 +29,8 @@ _ALWAYS = (
     "-stats_period", "0.25",
 )  # fmt: skip
 _TICK_S = 0.25
-_GRACE_S = 3.0
+# What ffmpeg still wants to do when it is told to stop, such as moving an index, is thrown away anyway.
+_GRACE_S = 1.0
 _TAIL_LINES = 60
 _LINE_BYTES = 2000
 _ETA_SAMPLES = 30
@@ -97,7 +98,7 @@ class ProgressParser:
         self._samples: collections.deque[tuple[float, float]] = collections.deque(maxlen=_ETA_SAMPLES)
 
     def feed(self, line: str, at_s: float) -> Progress | None:
-        """One line, read at `at_s` of a monotonic clock; a report when it ends a block."""
+        """One line, read at `at_s` of a clock that never goes back; a report when it ends a block."""
         key, _, value = line.strip().partition("=")
         self._values[key] = value.strip()
         if key != "progress":
@@ -143,11 +144,18 @@ class ChildRegistry:
     def __init__(self) -> None:
         self._pids: set[int] = set()
         self._lock = threading.RLock()
-        self._paused = False
+        self._paused_at_s: float | None = None
+        self._paused_s = 0.0
 
     @property
     def paused(self) -> bool:
-        return self._paused
+        return self._paused_at_s is not None
+
+    def working_s(self) -> float:
+        """A clock in seconds that stands still while they are suspended."""
+        with self._lock:
+            now_s = time.monotonic() if self._paused_at_s is None else self._paused_at_s
+            return now_s - self._paused_s
 
     def pids(self) -> frozenset[int]:
         with self._lock:
@@ -156,7 +164,7 @@ class ChildRegistry:
     def add(self, pid: int) -> None:
         with self._lock:
             self._pids.add(pid)
-            if self._paused:
+            if self.paused:
                 _send(pid, signal.SIGSTOP)
 
     def discard(self, pid: int) -> None:
@@ -164,15 +172,17 @@ class ChildRegistry:
             self._pids.discard(pid)
 
     def pause(self) -> None:
-        """Suspend them all, and those that start before `resume`. The stall clock stands still meanwhile."""
+        """Suspend them all, and those that start before `resume`. Neither stall nor ETA counts the time."""
         with self._lock:
-            self._paused = True
+            self._paused_at_s = self._paused_at_s or time.monotonic()
             for pid in self._pids:
                 _send(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         with self._lock:
-            self._paused = False
+            if self._paused_at_s is not None:
+                self._paused_s += time.monotonic() - self._paused_at_s
+            self._paused_at_s = None
             for pid in self._pids:
                 _send(pid, signal.SIGCONT)
 
@@ -180,6 +190,10 @@ class ChildRegistry:
         """Kill every one with its children; the `run` that waits for it then raises."""
         for pid in self.pids():
             kill_tree(pid, grace_s)
+
+
+# Of this process, where the caller of `run` names no registry of its own: a run works on one job.
+CHILDREN = ChildRegistry()
 
 
 def run(
@@ -190,7 +204,7 @@ def run(
     stop: Callable[[], str | None] | None = None,
     stall_timeout_s: float = 300,
     on_line: Callable[[str], None] | None = None,
-    children: ChildRegistry | None = None,
+    children: ChildRegistry = CHILDREN,
 ) -> None:
     """Run one ffmpeg command (program first) to its end.
 
@@ -203,14 +217,14 @@ def run(
     """
     _obey(stop)
     with _started(command, children) as process:
-        pipes = _Pipes(process, duration_s)
+        pipes = _Pipes(process, duration_s, children.working_s)
         stall = _StallClock(process.pid, stall_timeout_s)
         ended = _Ending(process)
         try:
             while not ended.within(_TICK_S):
                 pipes.report(on_progress, on_line)
                 _obey(stop)
-                if stall.has_stalled(pipes.latest, paused=children is not None and children.paused):
+                if stall.has_stalled(pipes.latest, paused=children.paused):
                     raise errors.FfmpegStalled(command, stall_timeout_s)
         finally:
             ended.close()
@@ -227,17 +241,16 @@ def _obey(stop: Callable[[], str | None] | None) -> None:
 
 
 @contextlib.contextmanager
-def _started(command: Sequence[str], children: ChildRegistry | None) -> Iterator["subprocess.Popen[bytes]"]:
+def _started(command: Sequence[str], children: ChildRegistry) -> Iterator["subprocess.Popen[bytes]"]:
     """ffmpeg in the caller's process group; on leaving the block it has ended, by itself or by `kill_tree`."""
     process = _spawn([command[0], *_ALWAYS, *command[1:]])
-    registry = children or ChildRegistry()
-    registry.add(process.pid)
+    children.add(process.pid)
     try:
         yield process
     finally:
         if not _has_ended(process.pid):
             kill_tree(process.pid)
-        registry.discard(process.pid)
+        children.discard(process.pid)
         process.wait()
 
 
@@ -274,7 +287,9 @@ def _setpriv() -> tuple[str, ...]:
 class _Pipes:
     """Reads ffmpeg's two pipes; hands what came to callbacks in the caller's thread."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", duration_s: float | None) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", duration_s: float | None, clock_s: Callable[[], float]
+    ) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         self.latest: Progress | None = None
@@ -282,6 +297,7 @@ class _Pipes:
         self._reported: Progress | None = None
         self._lines: collections.deque[str] = collections.deque(maxlen=1000)
         self._parser = ProgressParser(duration_s)
+        self._clock_s = clock_s
         self._readers = [
             threading.Thread(target=self._read_progress, args=(process.stdout,), daemon=True),
             threading.Thread(target=self._read_stderr, args=(process.stderr,), daemon=True),
@@ -292,7 +308,7 @@ class _Pipes:
     def _read_progress(self, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
-                self.latest = self._parser.feed(line.decode(errors="replace"), time.monotonic()) or self.latest
+                self.latest = self._parser.feed(line.decode(errors="replace"), self._clock_s()) or self.latest
 
     def _read_stderr(self, pipe: IO[bytes]) -> None:
         with pipe:

@@ -1,9 +1,10 @@
-"""One attempt at a job, from its claim to its end: the lease, the beat, progress, log, and the reason to stop."""
+"""One attempt at a job, from its claim to its end: the lease, the beat, progress, log, when to wait, why to stop."""
 
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,21 +14,26 @@ import sqlalchemy as sa
 
 from jobqueue_bridge import lease, queue
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.errors import LeaseLost
+from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import Backoff, FailureKind
 from jobqueue_bridge.settings import Settings
-from media_pipelines.media.ffmpeg import kill_tree
+from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines.media.ffmpeg import CHILDREN, kill_tree
+from media_pipelines.resources.bell import Bell
 
 _BEAT_S = 1.0
 _LOG_BUFFER_LINES = 5_000
 _RETRY_FINISH_S = 60.0
+_PAUSED_LOOK_S = 0.25
+_CLOCK_S = 0.1  # the kernel dates a process to its own ticks
 _AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 
 
 class Attempt:
-    """A thread beats once a second, carrying progress and log lines with it; the op's thread only leaves notes.
+    """A thread beats once a second, and at once when somebody moves the job, carrying progress and log lines with it;
+    the op's thread only leaves notes. While the job is paused, ffmpeg is suspended, and the op waits at its next look.
 
     While the database is away the attempt works on, until its lease must be taken for expired.
     """
@@ -44,7 +50,11 @@ class Attempt:
         self._partials: list[Path] = []
         self._stop_reason: str | None = None
         self._ended = threading.Event()
+        self._resumed = threading.Event()
+        self._resumed.set()
+        self._bell = Bell(settings)
         self._beaten_at_s = time.monotonic()
+        self._began_at_s = time.time()
         self._thread = threading.Thread(target=self._beat_until_ended, name="lease-beat", daemon=True)
 
     def start(self) -> None:
@@ -64,7 +74,9 @@ class Attempt:
         return self._stop_reason
 
     def check(self) -> None:
-        """Raises LeaseLost where the work must stop."""
+        """Waits while the job is paused. Raises LeaseLost where the work must stop."""
+        while not self._resumed.wait(_PAUSED_LOOK_S) and self._stop_reason is None:
+            pass
         if self._stop_reason is not None:
             raise LeaseLost(self.job.id, self.job.attempt, self._stop_reason)
 
@@ -125,9 +137,11 @@ class Attempt:
         self._end(lambda connection: lease.release(connection, self._lease, reason))
 
     def abandon(self) -> None:
-        """Stop beating; the row is somebody else's by now."""
-        self._ended.set()
+        """Stop beating; the row is somebody else's by now, who is told that nothing of this attempt is left."""
+        self._finish_beating()
         self._remove_partials()
+        with suppress(sa.exc.SQLAlchemyError), self._engine.begin() as connection:
+            queue.let_go(connection, self.job.id, self._lease.token)
 
     def _remove_partials(self) -> None:
         """As far as that can be done: on a disk that has become read-only it cannot, and the row must still be told."""
@@ -139,24 +153,34 @@ class Attempt:
                     self.log(f"{partial.name} could not be removed: {error.strerror}")
 
     def _end(self, finish: Callable[[sa.Connection], Any]) -> None:
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._finish_beating()
         self._write(finish)
 
+    def _finish_beating(self) -> None:
+        self._ended.set()
+        self._bell.ring()
+        if self._thread.is_alive():
+            self._thread.join()
+        CHILDREN.resume()
+
     def _write(self, act: Callable[[sa.Connection], Any]) -> None:
-        """Flush the log, then act; patient with a database that restarts."""
+        """Flush the log, then act; patient with a database that restarts, and with a job that is paused."""
         deadline_s = time.monotonic() + _RETRY_FINISH_S
         while True:
             try:
                 self._with_log(act)
                 return
+            except JobPaused:
+                with suppress(*_AWAY):
+                    self._beat()
+                deadline_s = time.monotonic() + _RETRY_FINISH_S
+                time.sleep(_PAUSED_LOOK_S)
             except _AWAY:
                 if time.monotonic() > deadline_s:
                     raise
                 time.sleep(0.5)
 
-    def _with_log(self, act: Callable[[sa.Connection], Any]) -> None:
+    def _with_log(self, act: Callable[[sa.Connection], Any]) -> Any:
         """One transaction that also carries the log lines noted so far; they are kept if it fails."""
         with self._notes:
             lines, self._lines = self._lines, []
@@ -165,14 +189,21 @@ class Attempt:
                 now_s = time.monotonic()
                 texts, ages_s = [text for _, text in lines], [now_s - noted_s for noted_s, _ in lines]
                 lease.log(connection, self._lease, texts, ages_s)
-                act(connection)
+                return act(connection)
         except BaseException:
             with self._notes:
                 self._lines = [*lines, *self._lines]
             raise
 
     def _beat_until_ended(self) -> None:
-        while not self._ended.wait(_BEAT_S):
+        with self._bell:
+            self._beat_on()
+
+    def _beat_on(self) -> None:
+        while True:
+            self._bell.wait(_BEAT_S)
+            if self._ended.is_set():
+                return
             try:
                 self._beat()
             except LeaseLost as lost:
@@ -188,14 +219,26 @@ class Attempt:
     def _beat(self) -> None:
         with self._notes:
             percent, detail, self._percent, self._detail = self._percent, self._detail, None, None
-        self._with_log(lambda connection: lease.beat(connection, self._lease, percent, detail))
+        status: JobStatus = self._with_log(lambda connection: lease.beat(connection, self._lease, percent, detail))
         self._beaten_at_s = time.monotonic()
+        self._follow(status)
+
+    def _follow(self, status: JobStatus) -> None:
+        if status == JobStatus.PAUSED and self._resumed.is_set():
+            self._resumed.clear()
+            CHILDREN.pause()
+            self.log("Paused")
+        elif status == JobStatus.RUNNING and not self._resumed.is_set():
+            CHILDREN.resume()
+            self._resumed.set()
+            self.log("Resumed")
 
     def _lose(self, reason: str) -> None:
-        """The op sees the reason at its next look; a child that keeps it from looking is killed here."""
+        """The op sees the reason at its next look; a child of this attempt that keeps it from that is killed here."""
         self._stop_reason = reason
         for child in psutil.Process().children():
-            kill_tree(child.pid)
+            if child.create_time() > self._began_at_s - _CLOCK_S:
+                kill_tree(child.pid)
 
 
 def claim(settings: Settings, job: Job, *, run_id: str, host: str) -> Attempt | None:

@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, queue, windows
+from jobqueue_bridge import admission, lifecycle, queue, windows
 from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import Checked, Job, NewJob
@@ -73,6 +73,9 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
         if not queue.lock_dispatch(connection):
             return []
         ready = [job for job in queue.ready(connection) if _could_run(connection, job, settings)]
+        if reason := lifecycle.switch(connection).reason:
+            queue.note_waiting(connection, ready, [admission.Waiting(job.id, reason) for job in ready])
+            return []
         active = queue.active(connection) if ready else []
         capacity = _capacity(settings, gpu, active)
         while ready:

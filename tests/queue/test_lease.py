@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobqueue_bridge import lease, queue
-from jobqueue_bridge.errors import LeaseLost
+from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import StaleJob
 from jobqueue_bridge.retry import Backoff, FailureKind, Retry
@@ -139,8 +139,8 @@ def _set_failed(connection: sa.Connection, held: Lease, start: Start) -> None:
     connection.execute(sa.text("UPDATE jobs SET status = 'failed' WHERE status = 'running'"))
 
 
-def _pause(connection: sa.Connection, held: Lease, start: Start) -> None:
-    connection.execute(sa.text("UPDATE jobs SET status = 'paused'"))
+def _cancel(connection: sa.Connection, held: Lease, start: Start) -> None:
+    connection.execute(sa.text("UPDATE jobs SET status = 'cancelled'"))
 
 
 def _rescue(connection: sa.Connection, held: Lease, start: Start) -> None:
@@ -162,7 +162,7 @@ def _delete(connection: sa.Connection, held: Lease, start: Start) -> None:
 
 TAKEN_AWAY = {
     _set_failed: "the job was set to failed from outside",
-    _pause: "the job was set to paused from outside",
+    _cancel: "the job was set to cancelled from outside",
     _rescue: "the job was set to pending from outside",
     _next_attempt: "another attempt holds the job",
     _complete: "the job was set to completed from outside",
@@ -362,14 +362,18 @@ def test_a_job_handed_back_is_as_good_as_before(connection: sa.Connection, held:
     assert [job.id for job in queue.ready(connection)] == [held.job_id]
 
 
-@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.PAUSED])
-def test_a_rescued_job_is_pending_at_once_and_that_counts(
-    connection: sa.Connection, held: Lease, row: Row, status: JobStatus
+@pytest.mark.parametrize(
+    ("status", "then"), [(JobStatus.RUNNING, JobStatus.PENDING), (JobStatus.PAUSED, JobStatus.PAUSED)]
+)
+def test_a_rescued_job_is_free_at_once_and_that_counts(
+    connection: sa.Connection, held: Lease, row: Row, status: JobStatus, then: JobStatus
 ) -> None:
+    """What somebody has paused does not start because its run died."""
     connection.execute(sa.update(jobs).values(status=status.value))
-    assert lease.rescue(connection, stale(held), "its process died") == JobStatus.PENDING
+    assert lease.rescue(connection, stale(held), "its process died") == then
     after = row(held.job_id)
-    assert (after.status, after.retry_count, after.retry_after) == ("pending", 1, None)
+    assert (after.status, after.retry_count, after.retry_after) == (then, 1, None)
+    assert after.waiting_reason is None
     assert log_lines(connection, held.job_id) == ["Attempt 1 lost: its process died"]
     assert after.log.endswith("Attempt 1 lost: its process died")
     _assert_let_go(after)
@@ -412,6 +416,49 @@ def test_a_job_that_is_no_longer_its_attempts_is_not_rescued(
     before = everything()
     assert lease.rescue(connection, stale(held), "silent") is None
     assert everything() == before
+
+
+# Paused in mid-run
+
+
+@pytest.fixture
+def paused(connection: sa.Connection, held: Lease) -> Lease:
+    connection.execute(sa.text("UPDATE jobs SET status = 'paused'"))
+    return held
+
+
+def test_a_paused_attempt_keeps_its_job_and_hears_that_it_is_paused(
+    connection: sa.Connection, held: Lease, row: Row
+) -> None:
+    assert lease.beat(connection, held, 10, None) == JobStatus.RUNNING
+    connection.execute(sa.text("UPDATE jobs SET status = 'paused'"))
+    assert lease.beat(connection, held, 11, None) == JobStatus.PAUSED
+    lease.log(connection, held, ["suspended"])
+    after = row(held.job_id)
+    assert (after.status, after.progress, after.vram_units) == ("paused", 11, [0, 1, 2, 3])
+    assert after.waiting_reason == "paused in mid-run: still holds a gpu_encode slot and 4000 MB of VRAM"
+    connection.execute(sa.text("UPDATE jobs SET status = 'running'"))
+    assert row(held.job_id).waiting_reason is None
+    lease.complete(connection, held, {})
+
+
+@pytest.mark.parametrize("act", ["complete", "fail", "fail for good"])
+def test_a_paused_job_does_not_end(database: sa.Engine, paused: Lease, everything: Everything, act: str) -> None:
+    before = everything()
+    with pytest.raises(JobPaused), database.begin() as connection:
+        ACTS[act](connection, paused)
+    assert everything() == before
+
+
+def test_a_paused_job_that_is_handed_back_stays_paused_and_holds_nothing(
+    connection: sa.Connection, paused: Lease, row: Row
+) -> None:
+    lease.release(connection, paused, "shutdown")
+    after = row(paused.job_id)
+    assert (after.status, after.retry_count, after.progress, after.waiting_reason) == ("paused", 0, 0, None)
+    _assert_let_go(after)
+    assert queue.active(connection) == []
+    assert _ended(connection, paused) == ("released", "shutdown")
 
 
 # The log in the row

@@ -78,7 +78,8 @@ def test_a_row_follows_its_status_whoever_moves_it(
     )
     connection.execute(sa.text("UPDATE jobs SET status = :to WHERE id = :id"), {"to": wanted.value, "id": job_id})
     after = row(job_id)
-    assert (after.waiting_reason is not None) == (wanted == JobStatus.PENDING)
+    in_mid_run = "paused in mid-run: still holds a cpu slot" if wanted == JobStatus.PAUSED else None
+    assert after.waiting_reason == ("w" if wanted == JobStatus.PENDING else in_mid_run)
     assert (after.queue_position is not None) == (wanted == JobStatus.PENDING)
     assert (after.lease_token is not None) == (wanted in {JobStatus.RUNNING, JobStatus.PAUSED})
     assert (after.vram_units is not None) == (wanted in {JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED})

@@ -1,0 +1,19 @@
+"""Which job a command means."""
+
+import sqlalchemy as sa
+import typer
+
+from jobqueue_bridge import queue
+from jobqueue_bridge.errors import JobNotFound
+from media_pipelines.cli.output import USAGE, fail
+from media_pipelines.cli.printable import printable
+
+REFERENCE = typer.Argument(metavar="ID", help="The job's id, or its first characters.")
+
+
+def find(connection: sa.Connection, reference: str) -> queue.Job:
+    """Ends the command where there is none, or several."""
+    try:
+        return queue.find(connection, reference)
+    except JobNotFound as error:
+        fail(printable(str(error)), USAGE)

@@ -1,0 +1,226 @@
+"""`jobs cancel`, `pause`, `resume`, `retry`, `priority`: of one job, of some, or of all that a filter finds."""
+
+import getpass
+import time
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+from rich.progress import track
+
+from jobqueue_bridge import lifecycle, queue
+from jobqueue_bridge.api import wire
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.lifecycle import Action, Applied
+from jobqueue_bridge.settings import load_settings
+from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
+from media_pipelines.cli.finding import REFERENCE, find
+from media_pipelines.cli.output import FAILED, err, fail, print_json
+from media_pipelines.cli.printable import printable
+
+_CONFIRMED_WITHIN_S = 3.0
+_LOOK_S = 0.05
+_SHOWN = 20
+
+_REFERENCES = typer.Argument(None, metavar="[ID]...", help="Jobs, by id or its first characters.")
+_STATUS = typer.Option(None, "--status", help="All jobs with this status.")
+_TYPE = typer.Option(None, "--type", help="All jobs of this type.")
+_CATEGORY = typer.Option(None, "--category", help="All jobs of this resource category.")
+_ALL = typer.Option(False, "--all", help="All jobs for which it is possible.")
+_FORCE = typer.Option(False, "--force", help="Do not ask.")
+_AS_JSON = typer.Option(False, "--json", help="Print JSON.")
+_DONE = {
+    Action.CANCEL: "cancelled",
+    Action.PAUSE: "paused",
+    Action.RESUME: "resumed",
+    Action.RETRY: "pending again",
+}
+
+
+def cancel(
+    references: list[str] = _REFERENCES,
+    status: JobStatus | None = _STATUS,
+    kind: JobType | None = _TYPE,
+    category: ResourceCategory | None = _CATEGORY,
+    everything: bool = _ALL,
+    force: bool = _FORCE,
+    as_json: bool = _AS_JSON,
+) -> None:
+    """Cancel jobs, also running ones: their ffmpeg ends, what they were writing is removed."""
+    filters = _filters(status, kind, category, everything=everything)
+    report = _act(Action.CANCEL, references, filters, force=force)
+    _wait_until_gone()
+    report.end(as_json=as_json)
+
+
+def pause(
+    references: list[str] = _REFERENCES,
+    status: JobStatus | None = _STATUS,
+    kind: JobType | None = _TYPE,
+    category: ResourceCategory | None = _CATEGORY,
+    everything: bool = _ALL,
+    whole_queue: bool = typer.Option(False, "--queue", help="Start no more jobs at all; what runs goes on."),
+    force: bool = _FORCE,
+    as_json: bool = _AS_JSON,
+) -> None:
+    """Pause jobs: waiting ones wait on; of running ones ffmpeg is suspended, and keeps its slot and memory."""
+    filters = _filters(status, kind, category, everything=everything)
+    if whole_queue:
+        _switch(references, filters, paused=True, as_json=as_json)
+        return
+    _act(Action.PAUSE, references, filters, force=force).end(as_json=as_json)
+
+
+def resume(
+    references: list[str] = _REFERENCES,
+    kind: JobType | None = _TYPE,
+    category: ResourceCategory | None = _CATEGORY,
+    everything: bool = _ALL,
+    whole_queue: bool = typer.Option(False, "--queue", help="Start jobs again after `jobs pause --queue`."),
+    force: bool = _FORCE,
+    as_json: bool = _AS_JSON,
+) -> None:
+    """Let paused jobs go on where they were."""
+    filters = _filters(None, kind, category, everything=everything)
+    if whole_queue:
+        _switch(references, filters, paused=False, as_json=as_json)
+        return
+    _act(Action.RESUME, references, filters, force=force).end(as_json=as_json)
+
+
+def retry(
+    references: list[str] = _REFERENCES,
+    status: JobStatus | None = _STATUS,
+    kind: JobType | None = _TYPE,
+    category: ResourceCategory | None = _CATEGORY,
+    everything: bool = _ALL,
+    force: bool = typer.Option(False, "--force", help="Do not ask; also where all retries are used up."),
+    as_json: bool = _AS_JSON,
+) -> None:
+    """Let failed or cancelled jobs run again."""
+    filters = _filters(status, kind, category, everything=everything)
+    _act(Action.RETRY, references, filters, force=force).end(as_json=as_json)
+
+
+def priority(
+    reference: str = REFERENCE,
+    rank: int = typer.Argument(metavar="N", help="1 (first) to 10 (last)."),
+    as_json: bool = _AS_JSON,
+) -> None:
+    """Change a job's priority; the order of the queue follows at once."""
+    with engine_for(load_settings()).begin() as connection:
+        job = lifecycle.reprioritise(connection, find(connection, reference).id, rank)
+    if as_json:
+        print_json(wire.Job.model_validate(job).model_dump(mode="json"))
+    else:
+        typer.echo(f"Job {job.id} ({printable(job.type)}) has priority {job.priority}")
+
+
+def _filters(
+    status: JobStatus | None, kind: JobType | None, category: ResourceCategory | None, *, everything: bool
+) -> queue.Filters | None:
+    """None: no filter is asked for."""
+    if everything or status or kind or category:
+        return queue.Filters(status=status, type=kind and kind.value, resource_category=category)
+    return None
+
+
+def _act(action: Action, references: Sequence[str], filters: queue.Filters | None, *, force: bool) -> "_Report":
+    if bool(references) == (filters is not None):
+        raise typer.BadParameter("name jobs by their ids, or all of some kind by --status, --type, --category, --all")
+    engine = engine_for(load_settings())
+    if filters is None:
+        with engine.begin() as connection:
+            named = dict.fromkeys(find(connection, reference).id for reference in references)
+            return _Report(action, lifecycle.apply(connection, action, list(named), force=force))
+    with engine.connect() as connection:
+        total = lifecycle.count_for(connection, action, filters)
+    question = f"{action.value.capitalize()} {total} job{'' if total == 1 else 's'}?"
+    if total and not force and not typer.confirm(question, err=True):
+        raise SystemExit(FAILED)
+    each = lifecycle.apply_to_all(engine, action, filters, force=force)
+    shown = track(each, total=total, description="", console=err, disable=not err.is_terminal, transient=True)
+    return _Report(action, shown)
+
+
+class _Report:
+    """What came of many jobs: the numbers, and the first of each kind by name."""
+
+    def __init__(self, action: Action, applied: Iterable[Applied]) -> None:
+        self._action = action
+        self._first: dict[bool, list[Applied]] = {True: [], False: []}
+        self._count = {True: 0, False: 0}
+        for one in applied:
+            done = one.refusal is None
+            self._count[done] += 1
+            if self._count[done] <= _SHOWN:
+                self._first[done].append(one)
+
+    def end(self, *, as_json: bool) -> None:
+        """Print it; exit 1 where a job stayed as it was."""
+        if as_json:
+            print_json(self._wire())
+        else:
+            self._say()
+        if self._count[False]:
+            raise SystemExit(FAILED)
+
+    def _say(self) -> None:
+        for one in self._first[True]:
+            typer.echo(_said(self._action, one))
+        if self._count[True] != len(self._first[True]) or not any(self._count.values()):
+            typer.echo(f"{self._count[True]} jobs {_DONE[self._action]}")
+        for one in self._first[False]:
+            err.print(printable(str(one.refusal)), style="red", markup=False)
+        if self._count[False] > len(self._first[False]):
+            err.print(f"{self._count[False]} jobs stay as they were", style="red", markup=False)
+
+    def _wire(self) -> dict[str, object]:
+        jobs = [wire.Job.model_validate(one.job).model_dump(mode="json") for one in self._first[True]]
+        refused = [{"id": str(one.id), "problem": one.refusal} for one in self._first[False]]
+        return {"done": self._count[True], "refused": self._count[False], "jobs": jobs, "problems": refused}
+
+
+def _said(action: Action, one: Applied) -> str:
+    assert one.job is not None
+    note = f" ({one.job.waiting_reason})" if one.job.waiting_reason else ""
+    return f"Job {one.id} ({printable(one.job.type)}) is {_DONE[action]}{note}"
+
+
+def _wait_until_gone() -> None:
+    """Until what ran has let go of everything: well under a second, as a rule."""
+    deadline_s = time.monotonic() + _CONFIRMED_WITHIN_S
+    left: Sequence[UUID] = ()
+    while time.monotonic() < deadline_s:
+        with engine_for(load_settings()).connect() as connection:
+            left = lifecycle.letting_go(connection)
+        if not left:
+            return
+        time.sleep(_LOOK_S)
+    err.print(f"{len(left)} runs have not confirmed their end yet: they are being stopped", markup=False)
+
+
+def _switch(references: Sequence[str], filters: queue.Filters | None, *, paused: bool, as_json: bool) -> None:
+    if references or filters is not None:
+        raise typer.BadParameter("--queue is about the whole queue: name no jobs and no filter beside it")
+    with engine_for(load_settings()).begin() as connection:
+        found = lifecycle.pause_queue(connection, _user()) if paused else lifecycle.resume_queue(connection)
+        active = _running(connection)
+    if as_json:
+        print_json({"pausedAt": found.paused_at, "pausedBy": found.paused_by})
+    elif paused:
+        typer.echo(f"The queue is paused; {active} running jobs go on. `media-pipelines jobs resume --queue` ends it")
+    else:
+        typer.echo("The queue runs")
+
+
+def _running(connection: sa.Connection) -> int:
+    return queue.count(connection, queue.Filters(status=JobStatus.RUNNING))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except OSError:
+        fail("Who asks? Neither the environment nor the system's accounts tell")
