@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from jobqueue_bridge.vocabulary import JobStatus
@@ -34,6 +35,15 @@ class JobNotFound(QueueError):
     def __init__(self, reference: str | UUID) -> None:
         self.reference = str(reference)
         super().__init__(f"No job {reference}")
+
+
+class JobArchived(JobNotFound):
+    """It ended long ago: it can be read, and no longer be changed."""
+
+    def __init__(self, job_id: UUID, archived_at: datetime) -> None:
+        super().__init__(job_id)
+        self.archived_at = archived_at
+        self.args = (f"Job {job_id} is in the archive since {archived_at:%Y-%m-%d}: it can only be read",)
 
 
 class AmbiguousJob(QueueError):

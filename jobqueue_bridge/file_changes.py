@@ -166,6 +166,16 @@ def abandoned(connection: sa.Connection, job_id: UUID | None = None) -> Sequence
     return connection.scalars(sa.select(file_changes.c.id).where(*conditions).order_by(file_changes.c.created_at)).all()
 
 
+def unsettled(connection: sa.Connection) -> set[tuple[UUID, int]]:
+    """The attempts, as job and number, whose changes are neither done nor rolled back."""
+    rows = connection.execute(
+        sa.select(file_changes.c.job_id, file_changes.c.attempt).where(
+            _is_unfinished(), file_changes.c.job_id.is_not(None)
+        )
+    )
+    return {(row.job_id, row.attempt) for row in rows}
+
+
 def done_by(connection: sa.Connection, job_id: UUID) -> FileChange | None:
     """The latest change that this job made."""
     row = connection.execute(

@@ -3,7 +3,7 @@
 Once the row carries another token, or is no longer running, every call here raises LeaseLost and writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import logs, queue
 from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.retry import Backoff, FailureKind, Retry, after_failure, after_loss
-from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, utcnow
+from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, jobs_archive, utcnow
 from jobqueue_bridge.text import storable
-from jobqueue_bridge.vocabulary import JobStatus, Outcome
+from jobqueue_bridge.vocabulary import ACTIVE, JobStatus, Outcome
 
 _LINE_MAX = 4_000
 
@@ -56,11 +56,12 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
     if claimed.rowcount != 1:
         return None
     queue.keep_older_log(connection, job_id)
-    beat_row = pg.insert(job_leases).values(job_id=job_id, attempt=attempt, token=token)
+    so_far = logs.held(job_id)
+    beat_row = pg.insert(job_leases).values(job_id=job_id, attempt=attempt, token=token, **so_far)
     connection.execute(
         beat_row.on_conflict_do_update(
             index_elements=[job_leases.c.job_id],
-            set_={"attempt": attempt, "token": token, "heartbeat_at": sa.func.now()},
+            set_={"attempt": attempt, "token": token, "heartbeat_at": sa.func.now(), **so_far},
         )
     )
     connection.execute(sa.insert(job_attempts).values(job_id=job_id, attempt=attempt, run_id=run_id, host=host))
@@ -86,22 +87,22 @@ def beat(connection: sa.Connection, lease: Lease, progress: int | None, detail: 
 
 
 def log(connection: sa.Connection, lease: Lease, lines: Sequence[str], ages_s: Sequence[float] = ()) -> None:
-    """Append to the job's log; `ages_s` says how long ago each line was noted. Raises LeaseLost.
+    """Append to the job's log, of which the first and last lines are kept; `ages_s` says how long ago each was noted.
+    Raises LeaseLost.
 
     Whoever moves the job meanwhile waits, so that no line of an attempt comes after the line that says it was moved.
     """
     if not lines:
         return
     hold(connection, lease)
+    lines = [storable(line)[:_LINE_MAX] for line in lines]
     age = sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.bindparam("age_s", type_=sa.Double))
     ages = ages_s or [0.0] * len(lines)
     connection.execute(
         sa.insert(job_logs).values(at=sa.func.clock_timestamp() - age),
-        [
-            {"job_id": lease.job_id, "line": storable(line)[:_LINE_MAX], "age_s": age_s}
-            for line, age_s in zip(lines, ages, strict=True)
-        ],
+        [{"job_id": lease.job_id, "line": line, "age_s": age_s} for line, age_s in zip(lines, ages, strict=True)],
     )
+    logs.keep_bounded(connection, lease.job_id, lines)
 
 
 def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> None:
@@ -212,6 +213,28 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
     connection.execute(sa.delete(job_leases).where(job_leases.c.job_id == stale.id))
     _close_attempt(connection, lease, Outcome.LOST, reason)
     return status
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A job's latest attempt, and whether it is at work or about to be."""
+
+    attempt: int
+    run_id: str | None
+    is_active: bool
+
+
+def holders(connection: sa.Connection, job_ids: Collection[UUID]) -> dict[UUID, Holding]:
+    """Of the jobs that are in the queue or the archive."""
+    wanted = sa.any_(sa.cast(list(job_ids), pg.ARRAY(sa.Uuid)))
+    leased = sa.exists().where(job_leases.c.job_id == jobs.c.id)
+    is_active = sa.or_(jobs.c.status.in_([status.value for status in ACTIVE]), jobs.c.lease_token.is_not(None), leased)
+    queued = sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, is_active).where(jobs.c.id == wanted)
+    job = jobs_archive.c.job
+    archived = sa.select(jobs_archive.c.id, job["attempt"].as_integer(), job["run_id"].as_string(), sa.false()).where(
+        jobs_archive.c.id == wanted
+    )
+    return {row[0]: Holding(*row[1:]) for row in connection.execute(archived.union_all(queued))}
 
 
 def _fence(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge.tables import jobs, transcode_outcomes
+from jobqueue_bridge.tables import jobs, jobs_archive, transcode_outcomes
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 
 _SPEEDS_OF_NEWEST = 500
@@ -61,13 +61,19 @@ def remembered(connection: sa.Connection, content: str, path: str, policy: str) 
     """What came of the content under the policy, at this path or wherever it holds."""
     table = transcode_outcomes
     row = connection.execute(
-        sa.select(table.c.outcome, table.c.detail, jobs.c.result["outputPath"].as_string().label("output"))
+        sa.select(table.c.outcome, table.c.detail, _output().label("output"))
         .outerjoin_from(table, jobs, jobs.c.id == table.c.job_id)
+        .outerjoin(jobs_archive, jobs_archive.c.id == table.c.job_id)
         .where(table.c.policy == policy, table.c.content.in_([content, _key(content, path, Result.DONE)]))
         .order_by(table.c.at.desc())
         .limit(1)
     ).one_or_none()
     return None if row is None else Remembered(Result(row.outcome), row.detail, row.output)
+
+
+def _output() -> sa.ColumnElement[str | None]:
+    now, then = jobs.c.result["outputPath"], jobs_archive.c.job["result"]["outputPath"]
+    return sa.func.coalesce(now.as_string(), then.as_string())
 
 
 def speeds(connection: sa.Connection) -> dict[tuple[str, str], float]:

@@ -20,11 +20,12 @@ from jobqueue_bridge.errors import (
     FieldProblem,
     InvalidJob,
     JobAlreadyLive,
+    JobArchived,
     JobNotFound,
     MoveForbidden,
 )
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, job_tallies, jobs, utcnow
+from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, job_tallies, jobs, jobs_archive, utcnow
 from jobqueue_bridge.text import id_range
 from jobqueue_bridge.vocabulary import (
     ACTIVE,
@@ -123,12 +124,19 @@ _DEFAULT_FOR_NULL: Mapping[str, Any] = {
     "retry_count": 0,
     "max_retries": 3,
 }
-_COLUMNS = [
-    sa.func.coalesce(jobs.c[item.name], _DEFAULT_FOR_NULL[item.name]).label(item.name)
-    if item.name in _DEFAULT_FOR_NULL
-    else jobs.c[item.name]
-    for item in fields(Job)
-]
+
+
+def columns_of(rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    """A `Job`'s columns, of rows that are like those of `jobs`."""
+    return [
+        sa.func.coalesce(rows.c[item.name], _DEFAULT_FOR_NULL[item.name]).label(item.name)
+        if item.name in _DEFAULT_FOR_NULL
+        else rows.c[item.name]
+        for item in fields(Job)
+    ]
+
+
+_COLUMNS = columns_of(jobs)
 
 
 def _job(row: sa.Row[Any]) -> Job:
@@ -280,21 +288,28 @@ LIVE_IN_INDEX = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING, JobStat
 
 
 def get(connection: sa.Connection, job_id: UUID) -> Job:
-    """Raises JobNotFound."""
+    """Raises JobNotFound, or JobArchived."""
     row = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id == job_id)).one_or_none()
     if row is None:
-        raise JobNotFound(job_id)
+        raise _absent(connection, job_id, (job_id, job_id))
     return _job(row)
 
 
+def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, UUID]) -> JobNotFound:
+    archived = connection.execute(
+        sa.select(jobs_archive.c.id, jobs_archive.c.archived_at).where(jobs_archive.c.id.between(*ids)).limit(2)
+    ).all()
+    return JobArchived(archived[0].id, archived[0].archived_at) if len(archived) == 1 else JobNotFound(reference)
+
+
 def find(connection: sa.Connection, reference: str) -> Job:
-    """A job by its id or the first characters of it. Raises JobNotFound or AmbiguousJob."""
+    """A job by its id or the first characters of it. Raises JobNotFound, JobArchived or AmbiguousJob."""
     ids = id_range(reference)
     if ids is None:
         raise JobNotFound(reference)
     rows = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id.between(*ids)).order_by(jobs.c.id).limit(3)).all()
     if not rows:
-        raise JobNotFound(reference)
+        raise _absent(connection, reference, ids)
     if len(rows) > 1:
         raise AmbiguousJob(reference, [row.id for row in rows])
     return _job(rows[0])

@@ -31,7 +31,7 @@ EMBEDDED_DATABASE = "media_pipelines"
 DAGSTER_SCHEMA = "dagster"
 _YEAR_S = 365 * 24 * 3600
 _GROUP = "jobs"
-_GROUPED = {"temp_directory", "backup_original"}
+_GROUPED = {"retention_days", "auto_purge", "temp_directory", "backup_original"}
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
 
 
@@ -164,6 +164,30 @@ class Settings(BaseSettings):
     nightly_compilation_cron: str = Field(default="0 3 * * *", validation_alias="MEDIA_NIGHTLY_COMPILATION_CRON")
     nightly_compilation_timezone: str = Field(default="UTC", validation_alias="MEDIA_NIGHTLY_COMPILATION_TIMEZONE")
     prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
+    retention_days: int = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        validation_alias="MEDIA_RETENTION_DAYS",
+        description="Finished jobs older than this are moved out of the queue.",
+    )
+    auto_purge: bool = Field(
+        default=True,
+        validation_alias="MEDIA_AUTO_PURGE",
+        description="Purge old jobs when `jobs start` begins.",
+    )
+    archive_months: int = Field(
+        default=0,
+        ge=0,
+        le=1200,
+        validation_alias="MEDIA_ARCHIVE_MONTHS",
+        description="Months of archived jobs that are kept; 0: all of them.",
+    )
+    purge_cron: str = Field(
+        default="30 4 * * *",
+        validation_alias="MEDIA_PURGE_CRON",
+        description="When old jobs and old Dagster runs are purged each night, in the nightly compilation's time zone.",
+    )
     temp_directory: str = Field(
         default="",
         validation_alias="MEDIA_TEMP_DIRECTORY",

@@ -112,6 +112,9 @@ job_leases = sa.Table(
     _column("attempt", sa.Integer, nullable=False),
     _column("token", sa.Uuid, nullable=False),
     _column("heartbeat_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    # what the job's log holds by now
+    _column("log_lines", sa.Integer, nullable=False, server_default="0"),
+    _column("log_bytes", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 job_attempts = sa.Table(
@@ -136,6 +139,23 @@ job_logs = sa.Table(
     _column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     _column("at", _INSTANT, nullable=False, server_default=sa.func.clock_timestamp()),
     _column("line", sa.Text, nullable=False),
+    # a line that stands for so many others
+    _column("left_out", sa.BigInteger),
+)
+
+# Jobs that ended long ago, a partition for each month. `job` is the row as it was, without its log.
+jobs_archive = sa.Table(
+    "jobs_archive",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True),
+    _column("type", sa.Text, nullable=False),
+    _column("status", sa.Text, nullable=False),
+    _column("created_at", UtcTimestamp, nullable=False),
+    _column("completed_at", UtcTimestamp, primary_key=True),
+    _column("archived_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("job", pg.JSONB, nullable=False),
+    _column("attempts", pg.JSONB, nullable=False),
+    _column("log", sa.Text, nullable=False),
 )
 
 videos = sa.Table(

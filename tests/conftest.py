@@ -71,7 +71,10 @@ def database(settings: Settings) -> sa.Engine:
     assert str(settings.home) in str(engine.url.query["host"]) or "media-pipelines-" in str(engine.url.query["host"])
     with engine.begin() as connection:
         connection.execute(
-            sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos, file_changes, transcode_outcomes")
+            sa.text(
+                "TRUNCATE jobs, job_leases, job_attempts, job_logs, jobs_archive, videos, file_changes,"
+                " transcode_outcomes"
+            )
         )
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))
     return engine

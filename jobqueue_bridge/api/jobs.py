@@ -11,7 +11,7 @@ from jobqueue_bridge.api import wire
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database
 from jobqueue_bridge.api.problems import documented
-from jobqueue_bridge.api.reading import details
+from jobqueue_bridge.api.reading import details_of, log_of
 
 router = APIRouter(
     prefix="/api/media/jobs",
@@ -68,9 +68,9 @@ def _created(job: queue.Job, response: Response) -> wire.Job:
 
 @router.get("/{id}", responses=documented(404))
 def get_job(database: Database, job_id: JobId) -> wire.JobDetails:
-    """The job with its log, its attempts and, while it is pending, its place in the queue."""
+    """The job with its log, its attempts and, while it is pending, its place in the queue; also from the archive."""
     with database.connect() as connection:
-        return details(connection, queue.get(connection, job_id))
+        return details_of(connection, job_id)
 
 
 @router.get("/{id}/log", response_class=PlainTextResponse, responses=documented(404))
@@ -80,5 +80,4 @@ def get_job_log(
     tail: Annotated[int | None, Query(ge=1, le=1_000_000, description="Only the last so many lines.")] = None,
 ) -> PlainTextResponse:
     with database.connect() as connection:
-        job = queue.get(connection, job_id)
-        return PlainTextResponse(queue.log_text(connection, job.id, tail=tail))
+        return PlainTextResponse(log_of(connection, job_id, tail))

@@ -1,9 +1,12 @@
 """A job as a reader of one job wants it: with its log, its attempts and its place in the queue."""
 
+from uuid import UUID
+
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import archive, queue
 from jobqueue_bridge.api import wire
+from jobqueue_bridge.errors import JobArchived
 
 
 def details(connection: sa.Connection, job: queue.Job) -> wire.JobDetails:
@@ -13,3 +16,27 @@ def details(connection: sa.Connection, job: queue.Job) -> wire.JobDetails:
         "attempts": queue.attempts(connection, job.id),
     }
     return wire.JobDetails.model_validate({**vars(job), **computed})
+
+
+def details_of(connection: sa.Connection, job_id: UUID) -> wire.JobDetails:
+    """From the queue or from the archive. Raises JobNotFound."""
+    try:
+        return details(connection, queue.get(connection, job_id))
+    except JobArchived:
+        return archived_details(archive.get(connection, job_id))
+
+
+def archived_details(found: archive.Archived) -> wire.JobDetails:
+    return wire.JobDetails.model_validate({**vars(found.job), **vars(found)})
+
+
+def log_of(connection: sa.Connection, job_id: UUID, tail: int | None = None) -> str:
+    """The log, or its last lines; of an archived job the end that was kept. Raises JobNotFound."""
+    try:
+        return queue.log_text(connection, queue.get(connection, job_id).id, tail=tail)
+    except JobArchived:
+        return archived_log(archive.get(connection, job_id), tail)
+
+
+def archived_log(found: archive.Archived, tail: int | None = None) -> str:
+    return found.log if tail is None else "\n".join(found.log.splitlines()[-tail:])

@@ -182,6 +182,7 @@ class Attempt(Wire):
 class JobDetails(Job):
     log: str = Field(examples=["[2026-02-13 10:30:15] Starting re-encode\n[2026-02-13 10:30:20] Progress: 5%"])
     attempts: list[Attempt]
+    archived_at: Instant | None = Field(default=None, description="Since when it can only be read, by its id.")
 
 
 class Pagination(Wire):

@@ -1,14 +1,25 @@
-"""`jobs cleanup`: what may go. Asks before it removes anything."""
+"""`jobs cleanup`: what may go: old jobs, kept originals, unfinished files. Asks before it removes anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
+import sqlalchemy as sa
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobqueue_bridge import retention
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.settings import load_settings
-from media_pipelines.cli.output import FAILED, USAGE, err, fail, print_json
+from jobqueue_bridge.settings import Settings, load_settings
+from media_pipelines import left_behind
+from media_pipelines.cli.clear import archive, jobs_in_words
+from media_pipelines.cli.output import FAILED, err, print_json
 from media_pipelines.cli.printable import local_time, printable, size
 from media_pipelines.journal import Journal, Kept
+from media_pipelines.left_behind import Orphan
+
+Item = TypeVar("Item")
 
 _SAID = {
     "kept": "{size:>9}  {path}",
@@ -17,57 +28,155 @@ _SAID = {
 }
 
 
+@dataclass(frozen=True)
+class Found:
+    """What there is to clean up. `originals` also names those that stay, each with its state."""
+
+    jobs: int
+    older_than_days: float
+    originals: Sequence[Kept] | None
+    orphans: Sequence[Orphan] | None
+
+    @property
+    def removable(self) -> list[Kept]:
+        return [kept for kept in self.originals or () if kept.state == "kept"]
+
+    @property
+    def going(self) -> int:
+        return self.jobs + len(self.removable) + len(self.orphans or ())
+
+
 def cleanup(
-    include_backups: bool = typer.Option(False, "--include-backups", help="Remove the originals that jobs kept."),
-    older_than: float = typer.Option(0, "--older-than", metavar="DAYS", min=0, max=100_000, help="Only what is older."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show it, remove nothing."),
+    older_than: float | None = typer.Option(
+        None,
+        "--older-than",
+        metavar="DAYS",
+        min=0,
+        max=100_000,
+        help="Only what is older; default: for jobs MEDIA_RETENTION_DAYS, for files any age.",
+    ),
+    include_backups: bool = typer.Option(False, "--include-backups", help="Also the originals that jobs kept."),
+    remove_temp: bool = typer.Option(False, "--remove-temp", help="Also unfinished files of attempts that are over."),
     force: bool = typer.Option(False, "--force", help="Do not ask."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Remove what is no longer needed."""
-    if not include_backups:
-        fail("Say what to clean up: --include-backups", USAGE)
+    """Move old finished jobs to the archive; remove files that are no longer needed."""
     settings = load_settings()
-    journal = Journal(engine_for(settings), settings.media_library_path)
-    found = journal.kept_originals(older_than)
-    going = [kept for kept in found if kept.state == "kept"]
+    engine = engine_for(settings)
+    journal = Journal(engine, settings.media_library_path)
+    if remove_temp and not dry_run:  # what a crash left half-done is settled first: it may need an unfinished file
+        for note in journal.recover_abandoned():
+            err.print(printable(note), markup=False)
+    found = _find(settings, engine, journal, older_than, backups=include_backups, temp=remove_temp)
     if not as_json:
-        _show(found, going)
-    removed = 0
-    if going and not dry_run:
-        if not force and not typer.confirm("Remove them for good? Their changes can then not be undone.", err=True):
+        _show(found)
+    archived, removed, swept = 0, 0, 0
+    if found.going and not dry_run:
+        if not force and not typer.confirm(_question(found), err=True):
             raise SystemExit(FAILED)
-        removed = _remove(journal, going)
+        archived = archive(engine, found.jobs, found.older_than_days) if found.jobs else 0
+        removed = _each("Removing originals", found.removable, lambda kept: _remove_kept(journal, kept))
+        swept = _each("Removing unfinished files", found.orphans or (), _remove_orphan)
         if not as_json:
-            typer.echo(f"Removed {removed}")
+            typer.echo(f"Archived {archived}, removed {removed + swept}")
     if as_json:
-        print_json({"originals": [_wire(kept) for kept in found], "removed": removed})
-    if not dry_run and removed < len(going):
+        print_json(_wire(found, archived, removed, swept))
+    if not dry_run and removed + swept < len(found.removable) + len(found.orphans or ()):
         raise SystemExit(FAILED)
 
 
-def _show(found: Sequence[Kept], going: Sequence[Kept]) -> None:
-    for kept in found:
-        line = _SAID[kept.state].format(size=size(kept.size_bytes), path=printable(str(kept.change.backup)))
-        typer.echo(f"{local_time(kept.change.finished_at)}  {line}")
-    typer.echo(f"{len(going)} originals kept, {size(sum(kept.size_bytes for kept in going))}")
+def _find(
+    settings: Settings, engine: sa.Engine, journal: Journal, older_than: float | None, *, backups: bool, temp: bool
+) -> Found:
+    jobs_days, files_days = older_than, older_than or 0
+    if jobs_days is None:
+        jobs_days = settings.retention_days
+    with engine.connect() as connection:
+        jobs = retention.count_finished(connection, jobs_days)
+    return Found(
+        jobs=jobs,
+        older_than_days=jobs_days,
+        originals=journal.kept_originals(files_days) if backups else None,
+        orphans=left_behind.orphans(settings, files_days) if temp else None,
+    )
 
 
-def _remove(journal: Journal, going: Sequence[Kept]) -> int:
+def _show(found: Found) -> None:
+    typer.echo(f"{jobs_in_words(found.jobs)} older than {found.older_than_days:g} days, for the archive")
+    if found.originals is not None:
+        for kept in found.originals:
+            line = _SAID[kept.state].format(size=size(kept.size_bytes), path=printable(str(kept.change.backup)))
+            typer.echo(f"{local_time(kept.change.finished_at)}  {line}")
+        typer.echo(f"{len(found.removable)} originals kept, {size(sum(kept.size_bytes for kept in found.removable))}")
+    if found.orphans is not None:
+        for orphan in found.orphans:
+            path = printable(str(orphan.path))
+            typer.echo(f"{local_time(orphan.modified_at)}  {size(orphan.size_bytes):>9}  {path}")
+        typer.echo(f"{len(found.orphans)} unfinished files, {size(sum(one.size_bytes for one in found.orphans))}")
+
+
+def _question(found: Found) -> str:
+    if found.removable:
+        return "Remove them for good? Changes whose originals are removed can not be undone."
+    return "Remove them for good?" if found.orphans else "Move them to the archive?"
+
+
+@contextmanager
+def _bar(what: str, count: int) -> Iterator[Callable[[], None]]:
+    columns = (TextColumn(what), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=count)
+        yield lambda: progress.advance(task)
+
+
+def _each(what: str, items: Sequence[Item], remove: Callable[[Item], bool]) -> int:
+    """How many were removed."""
     removed = 0
-    for kept in going:
-        try:
-            is_gone = journal.remove_kept(kept)
-        except OSError as error:
-            err.print(printable(f"{kept.change.backup}: {error.strerror}"), style="red", markup=False)
-            continue
-        if not is_gone:
-            err.print(printable(f"{kept.change.backup} stays: it has changed meanwhile"), style="red", markup=False)
-        removed += is_gone
+    with _bar(what, len(items)) as advance:
+        for item in items:
+            removed += remove(item)
+            advance()
     return removed
 
 
-def _wire(kept: Kept) -> dict[str, object]:
+def _remove_kept(journal: Journal, kept: Kept) -> bool:
+    try:
+        is_gone = journal.remove_kept(kept)
+    except OSError as error:
+        _complain(f"{kept.change.backup}: {error.strerror}")
+        return False
+    if not is_gone:
+        _complain(f"{kept.change.backup} stays: it has changed meanwhile")
+    return is_gone
+
+
+def _remove_orphan(orphan: Orphan) -> bool:
+    try:
+        orphan.remove()
+    except OSError as error:
+        _complain(f"{orphan.path}: {error.strerror}")
+        return False
+    return True
+
+
+def _complain(text: str) -> None:
+    err.print(printable(text), style="red", markup=False)
+
+
+def _wire(found: Found, archived: int, removed: int, swept: int) -> dict[str, object]:
+    return {
+        "olderThanDays": found.older_than_days,
+        "jobs": found.jobs,
+        "archived": archived,
+        "originals": [_original(kept) for kept in found.originals or ()],
+        "removed": removed,
+        "unfinished": [_unfinished(orphan) for orphan in found.orphans or ()],
+        "removedUnfinished": swept,
+    }
+
+
+def _original(kept: Kept) -> dict[str, object]:
     change = kept.change
     return {
         "changeId": change.id,
@@ -76,4 +185,14 @@ def _wire(kept: Kept) -> dict[str, object]:
         "state": kept.state,
         "sizeBytes": kept.size_bytes,
         "keptAt": change.finished_at,
+    }
+
+
+def _unfinished(orphan: Orphan) -> dict[str, object]:
+    return {
+        "path": orphan.path,
+        "jobId": orphan.job_id,
+        "attempt": orphan.attempt,
+        "sizeBytes": orphan.size_bytes,
+        "modifiedAt": orphan.modified_at,
     }

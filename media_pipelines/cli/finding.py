@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import queue
-from jobqueue_bridge.errors import JobNotFound
+from jobqueue_bridge import archive, queue
+from jobqueue_bridge.errors import JobArchived, JobNotFound
 from media_pipelines.cli.output import USAGE, fail
 from media_pipelines.cli.printable import printable
 
@@ -15,5 +15,15 @@ def find(connection: sa.Connection, reference: str) -> queue.Job:
     """Ends the command where there is none, or several."""
     try:
         return queue.find(connection, reference)
+    except JobNotFound as error:
+        fail(printable(str(error)), USAGE)
+
+
+def find_anywhere(connection: sa.Connection, reference: str) -> queue.Job | archive.Archived:
+    """As `find`, also in the archive."""
+    try:
+        return queue.find(connection, reference)
+    except JobArchived:
+        return archive.find(connection, reference)
     except JobNotFound as error:
         fail(printable(str(error)), USAGE)

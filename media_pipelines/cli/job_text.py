@@ -110,6 +110,7 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Created", _second(job.created_at)
     yield "Started", _second(job.started_at)
     yield "Ended", _second(job.completed_at)
+    yield "Archived", f"{_second(job.archived_at)}, of its log the end was kept" if job.archived_at else ""
     yield "Retries", f"{job.retry_count} of {job.max_retries}"
     yield "Run", " on ".join(filter(None, (job.run_id, job.host)))
     yield "Parent", str(job.parent_id or "")

@@ -4,24 +4,26 @@ from typing import Any
 
 import typer
 
-from jobqueue_bridge import lifecycle, params, queue, strict_json, videos
+from jobqueue_bridge import archive, lifecycle, params, queue, strict_json, videos
 from jobqueue_bridge.api import wire
-from jobqueue_bridge.api.reading import details
+from jobqueue_bridge.api.reading import archived_details, archived_log, details
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
 from media_pipelines.cli.cleanup import cleanup
-from media_pipelines.cli.finding import REFERENCE, find
+from media_pipelines.cli.clear import clear
+from media_pipelines.cli.finding import REFERENCE, find_anywhere
 from media_pipelines.cli.job_text import everything, statistics, table
 from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
 from media_pipelines.cli.output import INTERRUPTED, err, print_json
 from media_pipelines.cli.printable import printable, printable_lines
+from media_pipelines.cli.recover import recover
 from media_pipelines.cli.watching import end_with, follow_log, wait_for
 
 app = typer.Typer(help="Ask for jobs and look at them.", no_args_is_help=True)
 
-for command in (cancel, pause, resume, retry, priority, cleanup):
+for command in (cancel, pause, resume, retry, priority, clear, recover, cleanup):
     app.command()(command)
 
 AS_JSON = typer.Option(False, "--json", help="Print JSON, with the API's field names.")
@@ -88,8 +90,11 @@ def list_jobs(
 def show(reference: str = REFERENCE, as_json: bool = AS_JSON) -> None:
     """Show everything about one job."""
     with engine_for(load_settings()).connect() as connection:
-        row = find(connection, reference)
-        job = details(connection, row)
+        found = find_anywhere(connection, reference)
+        if isinstance(found, archive.Archived):
+            row, job = found.job, archived_details(found)
+        else:
+            row, job = found, details(connection, found)
     if as_json:
         print_json(job.model_dump(mode="json"))
         return
@@ -106,14 +111,17 @@ def logs(
     """Print a job's log."""
     settings = load_settings()
     with engine_for(settings).connect() as connection:
-        job = find(connection, reference)
-        text = queue.log_text(connection, job.id, tail=tail)
+        found = find_anywhere(connection, reference)
+        if isinstance(found, archive.Archived):
+            text, follow = archived_log(found, tail), False
+        else:
+            text, job_id = queue.log_text(connection, found.id, tail=tail), found.id
     if not follow:
         for line in printable_lines(text) if text else ():
             typer.echo(line)
         return
     try:
-        follow_log(settings, job.id, typer.echo)
+        follow_log(settings, job_id, typer.echo)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import file_changes, queue, videos
+from jobqueue_bridge import archive, file_changes, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import ChangeNotFound, JobNotFound, VideoNotFound
 from jobqueue_bridge.file_changes import ChangeAction, FileChange
@@ -51,7 +51,7 @@ def _named(connection: sa.Connection, reference: str) -> FileChange:
     with suppress(ChangeNotFound):
         found["change"] = file_changes.find(connection, reference)
     with suppress(JobNotFound):
-        found["job"] = file_changes.done_by(connection, queue.find(connection, reference).id)
+        found["job"] = file_changes.done_by(connection, archive.find_id(connection, reference))
     with suppress(VideoNotFound, UnicodeEncodeError):
         found["video"] = file_changes.latest_done(connection, videos.find(connection, reference).id)
     changes = {change.id: change for change in found.values() if change is not None}

@@ -16,6 +16,7 @@ import dagster as dg
 from jobqueue_bridge import params, videos
 from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
 from jobqueue_bridge.videos import Video
+from media_pipelines.left_behind import owner
 from media_pipelines.media import compile as compiling
 from media_pipelines.media import matching, thumbnail
 from media_pipelines.media.blame import blaming_sources
@@ -24,7 +25,7 @@ from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError
 from media_pipelines.media.plan import Crf, VideoPlan
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.ladder import Ladder
-from media_pipelines.ops.outputs import Output, owner, plan_output, publish, removing_partials
+from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials
 from media_pipelines.ops.pictures import preview
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import record_output, table

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from media_pipelines.left_behind import owner
 from media_pipelines.media import errors, files, quality, verify
 from media_pipelines.media.blame import unchanged
 from media_pipelines.media.commands.rendition import cover, decode_all, encode, loose_covers
@@ -16,7 +17,7 @@ from media_pipelines.media.probe import Probe
 from media_pipelines.media.quality import Found, Try
 from media_pipelines.media.writeback import written_back
 from media_pipelines.ops.ladder import Ladder
-from media_pipelines.ops.outputs import Output, owner
+from media_pipelines.ops.outputs import Output
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg

@@ -8,10 +8,10 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.file_changes import FileChange
 from jobqueue_bridge.videos import Video
 from media_pipelines.journal import Journal
+from media_pipelines.left_behind import owner
 from media_pipelines.media import replace
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.replace import Identity
-from media_pipelines.ops.outputs import owner
 from media_pipelines.ops.videos import directory_type, facts
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.library import Library

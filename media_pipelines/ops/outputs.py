@@ -5,9 +5,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from jobqueue_bridge.queue import Job
+from media_pipelines.left_behind import owner
 from media_pipelines.media import files
 from media_pipelines.media.errors import TargetExists
 from media_pipelines.resources.attempt import Attempt
@@ -30,11 +30,6 @@ class Output:
     @property
     def to_verify(self) -> Path:
         return self.target if self.published else self.partial
-
-
-def owner(job_id: UUID, attempt: int) -> str:
-    """What marks the unfinished files of one attempt. The one before it may still be ending, and cleans up, too."""
-    return f"{job_id}-{attempt}"
 
 
 def remove_left_behind(folder: Path, job: Job) -> None:

@@ -8,10 +8,11 @@ import dagster as dg
 
 from jobqueue_bridge import params, videos
 from jobqueue_bridge.videos import Video
+from media_pipelines.left_behind import owner
 from media_pipelines.media import files, storyboard, thumbnail
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.thumbnail import Thumbnail
-from media_pipelines.ops.outputs import owner, remove_left_behind
+from media_pipelines.ops.outputs import remove_left_behind
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.pictures import preview
 from media_pipelines.ops.videos import source_video

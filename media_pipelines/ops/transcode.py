@@ -16,6 +16,7 @@ from jobqueue_bridge.outcomes import Result
 from jobqueue_bridge.policy import Policy, policy_hash
 from jobqueue_bridge.videos import Video
 from media_pipelines.examine import Examined, Examiner
+from media_pipelines.left_behind import owner
 from media_pipelines.media import files
 from media_pipelines.media import replace as replacing
 from media_pipelines.media.errors import CannotTranscode, OutputRejected, ResultTooLarge, TargetUnreachable
@@ -28,7 +29,6 @@ from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
 from media_pipelines.ops.originals import finished_change, replace_original
 from media_pipelines.ops.outputs import (
     Output,
-    owner,
     plan_output,
     publish,
     remove_left_behind,

@@ -3,24 +3,18 @@
 The row is put right first, then the run: a slot is never free in Dagster while its job still counts as running.
 """
 
-import glob
 import json
-import re
-import shutil
 import socket
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import dagster as dg
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from jobqueue_bridge import lease, queue, videos
+from jobqueue_bridge import queue
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobNotFound
 from jobqueue_bridge.queue import StaleJob
@@ -28,9 +22,7 @@ from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
 from media_pipelines.journal import Journal
-from media_pipelines.media import files
-from media_pipelines.media.errors import PathOutsideLibrary
-from media_pipelines.ops.outputs import owner
+from media_pipelines.rescue import rescue
 from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG
 
 # A run that is asked for appears within a second; a tick that was interrupted is resumed within a few.
@@ -129,47 +121,9 @@ def _why_dead(job: StaleJob, settings: Settings, unfinished: set[str]) -> str | 
 
 
 def _rescue(job: StaleJob, reason: str, settings: Settings) -> Iterator[str]:
-    pid = run_process.pid_of(settings.runs_dir, job.run_id) if job.run_id else None
-    if pid is not None:
-        run_process.kill_group(pid)
-    with engine_for(settings).begin() as connection:
-        status = lease.rescue(connection, job, reason)
-        if status is None:
-            return
-        rescued = queue.get(connection, job.id)
-        video = videos.paths(connection, [rescued.video_id]) if rescued.video_id else {}
-    _remove_left_behind(job, rescued.params, list(video.values()), settings)
-    yield f"job {job.id}: {reason}; it is {status} now"
-
-
-def _remove_left_behind(job: StaleJob, params: Any, sources: Sequence[str], settings: Settings) -> None:
-    """The dead attempt's unfinished files, where they are written and beside its source. The job may be cancelled
-    before another attempt could do it. First the journal: a partial that is named there is a matter of its own."""
-    _ = list(Journal(engine_for(settings), settings.media_library_path).recover_abandoned(job.id))
-    mark = owner(job.id, job.attempt)
-    shutil.rmtree(settings.temp_dir / mark, ignore_errors=True)
-    if settings.temp_directory:
-        with suppress(OSError):
-            files.remove_partials(Path(settings.temp_directory), mark)
-    folders = {"playback", "compilations", "gifs", "thumbnails", *(path.rpartition("/")[0] or "." for path in sources)}
-    asked_for = params.get("outputPath") if isinstance(params, dict) else None
-    if isinstance(asked_for, str):
-        folders.add(asked_for.rpartition("/")[0] or ".")
-    with suppress(OSError):
-        folders |= _destinations(params, settings.media_library_path)
-    for folder in folders:
-        with suppress(PathOutsideLibrary, OSError):  # the job is healed; what cannot be tidied must not stop the rest
-            files.remove_partials(files.resolve_inside(settings.media_library_path, folder), mark)
-
-
-def _destinations(params: Any, root: Path) -> set[str]:
-    """The folders that a policy's destination may have led to: a placeholder stands for any name."""
-    policy = params.get("policy") if isinstance(params, dict) else None
-    template = policy.get("destination") if isinstance(policy, dict) else None
-    if not isinstance(template, str):
-        return set()
-    parts = [re.sub(r"(\{\w+\})+", "*", glob.escape(part)) for part in template.split("/") if part.strip()]
-    return {str(folder.relative_to(root)) for folder in (root.glob("/".join(parts)) if parts else ())}
+    status = rescue(settings, job, reason)
+    if status is not None:
+        yield f"job {job.id}: {reason}; it is {status} now"
 
 
 def _queued_jobs(settings: Settings, runs: list[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:

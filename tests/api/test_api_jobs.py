@@ -12,7 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, queue, retention
 from jobqueue_bridge.params import MODELS
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs, utcnow
@@ -520,3 +520,15 @@ def test_a_job_of_the_queues_own_making_keeps_every_field(api: httpx.Client, add
     told = {re.sub("(?=[A-Z])", "_", name).lower() for name in api.get(f"{JOBS}/{job_id}").json()}
 
     assert told >= set(queue.Job.__dataclass_fields__)
+
+
+def test_an_archived_job_and_its_log_are_still_read_by_id(api: httpx.Client, add_job: Add, database: sa.Engine) -> None:
+    job_id = add_job(status="failed", log="the end", error="bad")
+    before = api.get(f"/api/media/jobs/{job_id}").json()
+    assert sum(retention.archive_finished(database)) == 1
+    after = api.get(f"/api/media/jobs/{job_id}").json()
+    assert before.pop("archivedAt") is None
+    assert after.pop("archivedAt") is not None
+    assert after == before
+    assert api.get(f"/api/media/jobs/{job_id}/log").text == "the end"
+    assert api.get("/api/media/jobs").json()["pagination"]["total"] == 0

@@ -153,7 +153,3 @@ def test_a_file_in_the_place_of_a_kept_original_stays(cli: Cli, replaced: Replac
     ended = cli("jobs", "cleanup", "--include-backups", "--force")
     assert "stays" in ended.out
     assert (library / str(change.backup)).exists()
-
-
-def test_cleanup_wants_to_know_what(cli: Cli) -> None:
-    assert cli("jobs", "cleanup").code == 2

@@ -17,10 +17,10 @@ from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.journal import Journal
+from media_pipelines.left_behind import owner
 from media_pipelines.media import files, replace
 from media_pipelines.media.prober import Prober
 from media_pipelines.ops.originals import finished_change, replace_original
-from media_pipelines.ops.outputs import owner
 from media_pipelines.resources.attempt import claim
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.resources.library import Library
