@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from bench import cancel, encode, idle, latency, scan, throughput
 from bench import compile as compiling
-from bench import encode, idle, latency, scan, throughput
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
 from media_pipelines.demo import place
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "idle": idle.measure,
     "latency": latency.measure,
     "throughput": lambda settings: throughput.measure(settings, settings.home / "stock"),
+    "cancel": cancel.measure,
     "encode": encode.measure,
     "quad": compiling.quad,
     "join": compiling.join,

@@ -30,7 +30,7 @@ _ALWAYS = (
 )  # fmt: skip
 _TICK_S = 0.25
 # What ffmpeg still wants to do when it is told to stop, such as moving an index, is thrown away anyway.
-_GRACE_S = 1.0
+_GRACE_S = 0.3
 _TAIL_LINES = 60
 _LINE_BYTES = 2000
 _ETA_SAMPLES = 30
