@@ -74,14 +74,19 @@ def start() -> None:
         raise DemoError("The platform did not start")
 
 
-def remove(settings: Settings) -> None:
-    """Stop the platform and delete its folder; nothing interrupts that. Raises DemoError where it does not stop."""
+def stop(settings: Settings) -> None:
+    """Nothing interrupts that. Raises DemoError where it does not stop."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if holder_of(settings) is not None:
         subprocess.run([*COMMAND, "down"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
     if holder_of(settings) is not None:
         raise DemoError(f"The platform does not stop; its folder stays: {settings.home}")
+
+
+def remove(settings: Settings) -> None:
+    """Stop the platform and delete its folder. Raises DemoError where it does not stop."""
+    stop(settings)
     for folder in (settings.home, settings.postgres_socket_dir, sockets_dir(settings)):
         shutil.rmtree(folder, ignore_errors=True)
     _remove_if_empty(settings.home.parent)
