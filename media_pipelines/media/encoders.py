@@ -5,6 +5,7 @@ and asked again for each job: a fallback must not stick. What each encoder is to
 """
 
 import re
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +54,9 @@ _TONE_MAPPERS: Sequence[tuple[str, ...]] = (
     ("libplacebo=tonemapping=bt.2390:colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv:format=yuv420p",),
     ("scale=out_primaries=bt709:out_transfer=bt709:out_color_matrix=bt709:out_range=tv:intent=perceptual",),
 )
+
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,7 @@ def tone_mapper(ffmpeg: Path, timeout_s: float = 10) -> tuple[str, ...]:
 
 def _run_trial(command: Sequence[str], timeout_s: float) -> str | None:
     try:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+        result = try_out(command, timeout_s)
     except subprocess.TimeoutExpired:
         return f"the test encode took longer than {timeout_s:g} s"
     except OSError as error:
@@ -229,6 +233,18 @@ def _run_trial(command: Sequence[str], timeout_s: float) -> str | None:
     if result.returncode == 0:
         return None
     return short_reason(result.stderr.decode(errors="replace"), result.returncode)
+
+
+def try_out(command: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
+    """What a short command ends with. One that somebody kills has proved nothing: it is run again.
+
+    Raises OSError, subprocess.TimeoutExpired.
+    """
+    for _ in range(_TRIES):
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+        if result.returncode not in _KILLED:
+            break
+    return result
 
 
 def short_reason(stderr: str, exit_code: int) -> str:

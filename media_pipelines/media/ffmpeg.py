@@ -7,6 +7,7 @@ run in the caller's thread; two threads only read the pipes, so a slow callback 
 import collections
 import contextlib
 import functools
+import importlib.resources
 import os
 import select
 import shutil
@@ -48,12 +49,11 @@ def find_ffmpeg(configured: str | None) -> Path:
 
 
 def _bundled() -> Path:
+    """By its name: the package's own look-up runs it first, and takes one that is killed then for one that lacks."""
     try:
-        import imageio_ffmpeg
-
-        package: Any = imageio_ffmpeg
-        return Path(package.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
+        packaged = importlib.resources.files("imageio_ffmpeg.binaries").iterdir()
+        return next(Path(str(entry)) for entry in packaged if entry.name.startswith("ffmpeg-"))
+    except (ImportError, OSError, StopIteration) as error:
         raise errors.FfmpegMissing("none is configured, on PATH or in the imageio-ffmpeg package") from error
 
 

@@ -15,7 +15,7 @@ from media_pipelines.media import errors
 from media_pipelines.media.commands.arguments import given, named
 from media_pipelines.media.commands.rendition import filters, picture
 from media_pipelines.media.encoder_flags import DEFAULT_CRF, WORST_CRF
-from media_pipelines.media.encoders import Way, device, hardware_decoding, short_reason
+from media_pipelines.media.encoders import Way, device, hardware_decoding, short_reason, try_out
 from media_pipelines.media.plan import Codec, Crf, Metric, Target, VideoPlan
 from media_pipelines.media.probe import Probe
 
@@ -89,7 +89,7 @@ def require_metric(ffmpeg: Path, metric: Metric, *, timeout_s: float = 20) -> No
         "-f", "null", "-",
     ]  # fmt: skip
     try:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+        result = try_out(command, timeout_s)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise errors.MetricMissing(metric, str(error)) from error
     if result.returncode != 0:

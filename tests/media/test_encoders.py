@@ -47,6 +47,15 @@ def test_why_not_is_told_in_a_few_words(ffmpeg: Path, tmp_path: Path, does: str,
     assert reason in way.reason
 
 
+def test_a_test_encode_that_somebody_kills_is_made_again(ffmpeg: Path, tmp_path: Path) -> None:
+    program, mark = tmp_path / "ffmpeg", tmp_path / "killed"
+    program.write_text(f'#!/bin/sh\n[ -e {mark} ] || {{ touch {mark}; kill -9 $$; }}\nexec {ffmpeg} "$@"\n')
+    program.chmod(0o755)
+    (way,) = encoders.ways(program, h264(), prefer_hardware=False)
+    assert (str(way), way.exact_times) == ("libx264", True)
+    assert mark.exists()
+
+
 def test_hardware_that_works_comes_first_and_software_last(ffmpeg: Path, tmp_path: Path) -> None:
     ladder = encoders.ways(device(tmp_path, ffmpeg, "exit 0"), h264())
     assert [str(way) for way in ladder] == [

@@ -286,3 +286,20 @@ def test_an_ffmpeg_is_always_found_and_a_wrong_setting_is_told(ffmpeg: Path, tmp
     assert running.version(ffmpeg)[0] in "n0123456789"
     with pytest.raises(errors.FfmpegMissing, match="configured"):
         running.find_ffmpeg(str(tmp_path / "nothing"))
+
+
+def test_the_packaged_ffmpeg_is_found_without_running_it() -> None:
+    """One that is killed while it is looked for must not look as if it were missing."""
+    look = (
+        "import sys; from media_pipelines.media.ffmpeg import find_ffmpeg;"
+        "sys.addaudithook(lambda event, _: event == 'subprocess.Popen' and sys.exit('it ran something'));"
+        "print(find_ffmpeg(None))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", look], env={"PATH": ""}, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "imageio_ffmpeg" in found.stdout
+    assert "ffmpeg version" in subprocess.run(
+        [found.stdout.strip(), "-version"], capture_output=True, text=True, check=True
+    ).stdout  # fmt: skip
