@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -146,6 +147,17 @@ def was_started_here(runs_dir: Path, run_id: str) -> bool:
 def forget(runs_dir: Path, run_id: str) -> None:
     """Remove what a killed run left behind."""
     (runs_dir / run_id).unlink(missing_ok=True)
+
+
+def forget_ended(runs_dir: Path, unfinished: Collection[str], older_than_s: float) -> None:
+    """Remove what runs left behind that were killed after their end. A younger file may be of a run that the caller,
+    who knows which are unfinished, has not heard of yet."""
+    with suppress(FileNotFoundError):
+        for lock in list(runs_dir.iterdir()):
+            with suppress(FileNotFoundError):
+                is_old = time.time() - lock.stat().st_mtime > older_than_s
+                if is_old and lock.name not in unfinished and pid_of(runs_dir, lock.name) is None:
+                    lock.unlink()
 
 
 def terminate(runs_dir: Path, run_id: str) -> bool:

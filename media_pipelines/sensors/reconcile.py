@@ -41,7 +41,8 @@ _UNFINISHED = [_STATUS.QUEUED, _STATUS.NOT_STARTED, _STATUS.STARTING, _STATUS.ST
 def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     suspects = set(json.loads(context.cursor or "[]"))
     settings = load_settings()
-    runs = _unfinished_runs(context.instance)
+    unfinished = context.instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
+    runs = [run for record in unfinished if (run := _live_run(record)) is not None]
     silent: set[str] = set()
     notes = [
         *_running_jobs(settings, runs, suspects, silent),
@@ -51,6 +52,7 @@ def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ]
     with engine_for(settings).begin() as connection:
         queue.tidy_after_outside_moves(connection)
+    run_process.forget_ended(settings.runs_dir, {run.dagster_run.run_id for run in unfinished}, _RUN_STARTS_WITHIN_S)
     for note in notes:
         context.log.info(note)
     return dg.SensorResult(
@@ -77,11 +79,6 @@ class LiveRun:
     def age_s(self) -> float:
         """Since it was last updated, which is when it took its status."""
         return (datetime.now(UTC) - self.record.update_timestamp.replace(tzinfo=UTC)).total_seconds()
-
-
-def _unfinished_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
-    records = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
-    return [run for record in records if (run := _live_run(record)) is not None]
 
 
 def _live_run(record: RunRecord) -> LiveRun | None:

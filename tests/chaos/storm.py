@@ -20,12 +20,12 @@ from tests.chaos.watch import AWAY
 
 # Of a hundred kills.
 _SHARES = {
-    Target.RUN: 38,
-    Target.FFMPEG: 28,
-    Target.POSTGRES: 10,
-    Target.DAEMON: 8,
-    Target.CODE_SERVER: 8,
+    Target.RUN: 44,
+    Target.FFMPEG: 32,
+    Target.POSTGRES: 8,
     Target.API: 8,
+    Target.DAEMON: 4,
+    Target.CODE_SERVER: 4,
 }
 _LAST_KILL_AT = 0.9  # of all jobs ended
 _LOOKS_FOR_S = 12.0

@@ -1,5 +1,6 @@
 """Sensors and schedules: what they put into the queue, what they request, what they put right."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from media_pipelines.schedules import enqueue_compilation, nightly_compilation
 from media_pipelines.sensors import inbox
 from media_pipelines.sensors.dispatch import admit_ready, dispatch, run_request
 from media_pipelines.sensors.reconcile import reconcile
+from tests.pipelines.conftest import add_run
 
 
 @pytest.fixture
@@ -210,3 +212,23 @@ def _admitted(database: sa.Engine, settings: Settings) -> Job:
     (dispatched,) = admit_ready(settings, Gpu())
     assert run_request(dispatched).partition_key is None
     return dispatched.job
+
+
+def test_what_a_run_left_that_was_killed_after_its_end_is_removed(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    settings.runs_dir.mkdir(parents=True, exist_ok=True)
+    ended, young = settings.runs_dir / "ended", settings.runs_dir / "just-started"
+    unfinished = settings.runs_dir / add_run(instance, {}, dg.DagsterRunStatus.STARTED).run_id
+    for lock in (ended, young, unfinished):
+        lock.write_text("4194304")
+    for lock in (ended, unfinished):
+        os.utime(lock, (time.time() - 60, time.time() - 60))
+    try:
+        reconcile(dg.build_sensor_context(instance=instance))
+        assert not ended.exists()
+        assert young.exists()
+        assert unfinished.exists()
+    finally:
+        young.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
