@@ -50,6 +50,13 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
     return engine
 
 
+def is_away(error: sa.exc.DBAPIError) -> bool:
+    """Whether waiting may help: the server is gone, starts, or takes no writes at the moment."""
+    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or isinstance(
+        error.orig, psycopg.errors.ReadOnlySqlTransaction
+    )
+
+
 # Python's first and last day, less one that no time zone leads beyond.
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 

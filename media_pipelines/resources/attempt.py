@@ -13,7 +13,7 @@ import psutil
 import sqlalchemy as sa
 
 from jobqueue_bridge import lease, queue
-from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import Job
@@ -29,6 +29,9 @@ _RETRY_FINISH_S = 60.0
 _PAUSED_LOOK_S = 0.25
 _CLOCK_S = 0.1  # the kernel dates a process to its own ticks
 _AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
+# Looks, a second apart: a process that was itself stopped is given the time for a beat before it gives up.
+_OVERDUE_LOOKS = 3
+_WORTH_A_LINE_S = 3.0
 
 
 class Attempt:
@@ -56,9 +59,11 @@ class Attempt:
         self._beaten_at_s = time.monotonic()
         self._began_at_s = time.time()
         self._thread = threading.Thread(target=self._beat_until_ended, name="lease-beat", daemon=True)
+        self._watch = threading.Thread(target=self._watch_until_ended, name="lease-watch", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._watch.start()
 
     @property
     def lease(self) -> Lease:
@@ -175,8 +180,8 @@ class Attempt:
                     self._beat()
                 deadline_s = time.monotonic() + _RETRY_FINISH_S
                 time.sleep(_PAUSED_LOOK_S)
-            except _AWAY:
-                if time.monotonic() > deadline_s:
+            except sa.exc.DBAPIError as error:
+                if not is_away(error) or time.monotonic() > deadline_s:
                     raise
                 time.sleep(0.5)
 
@@ -202,7 +207,7 @@ class Attempt:
     def _beat_on(self) -> None:
         while True:
             self._bell.wait(_BEAT_S)
-            if self._ended.is_set():
+            if self._ended.is_set() or self._stop_reason is not None:
                 return
             try:
                 self._beat()
@@ -210,16 +215,31 @@ class Attempt:
                 self._lose(lost.reason)
                 return
             except sa.exc.SQLAlchemyError as error:  # whatever it is, a beat that ended here would be noticed by nobody
-                silent_s = time.monotonic() - self._beaten_at_s
-                if silent_s > self._settings.lease_seconds:
+                if self._is_overdue():
                     cause = getattr(error, "orig", None) or error
-                    self._lose(f"no beat reached the database for {silent_s:.0f} s ({cause})")
+                    self._lose(f"no beat reached the database for {self._silent_s():.0f} s ({cause})")
                     return
+
+    def _watch_until_ended(self) -> None:
+        """A beat hangs in a database that is frozen: then it cannot notice that the lease is over."""
+        overdue = 0
+        while not self._ended.wait(_BEAT_S) and self._stop_reason is None:
+            overdue = overdue + 1 if self._is_overdue() else 0
+            if overdue >= _OVERDUE_LOOKS:
+                self._lose(f"no beat reached the database for {self._silent_s():.0f} s")
+
+    def _silent_s(self) -> float:
+        return time.monotonic() - self._beaten_at_s
+
+    def _is_overdue(self) -> bool:
+        return self._silent_s() > self._settings.lease_seconds
 
     def _beat(self) -> None:
         with self._notes:
             percent, detail, self._percent, self._detail = self._percent, self._detail, None, None
         status: JobStatus = self._with_log(lambda connection: lease.beat(connection, self._lease, percent, detail))
+        if self._silent_s() > _BEAT_S + _WORTH_A_LINE_S:
+            self.log(f"No beat for {self._silent_s():.0f} s: the database took none, or this process was stopped")
         self._beaten_at_s = time.monotonic()
         self._follow(status)
 
