@@ -27,7 +27,6 @@ _BEAT_S = 1.0
 _LOG_BUFFER_LINES = 5_000
 _RETRY_FINISH_S = 60.0
 _PAUSED_LOOK_S = 0.25
-_CLOCK_S = 0.1  # the kernel dates a process to its own ticks
 _AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 # Looks, a second apart: a process that was itself stopped is given the time for a beat before it gives up.
 _OVERDUE_LOOKS = 3
@@ -57,7 +56,7 @@ class Attempt:
         self._resumed.set()
         self._bell = Bell(settings)
         self._beaten_at_s = time.monotonic()
-        self._began_at_s = time.time()
+        self._not_ours = set(psutil.Process().children())
         self._thread = threading.Thread(target=self._beat_until_ended, name="lease-beat", daemon=True)
         self._watch = threading.Thread(target=self._watch_until_ended, name="lease-watch", daemon=True)
 
@@ -257,7 +256,7 @@ class Attempt:
         """The op sees the reason at its next look; a child of this attempt that keeps it from that is killed here."""
         self._stop_reason = reason
         for child in psutil.Process().children():
-            if child.create_time() > self._began_at_s - _CLOCK_S:
+            if child not in self._not_ours:
                 kill_tree(child.pid)
 
 

@@ -32,7 +32,7 @@ from tests.chaos.watch import AWAY, Watch
 
 # Short, so that kills meet retries and rescues and not waiting.
 _HURRIED = {"MEDIA_LEASE_SECONDS": "5", "MEDIA_RETRY_BASE_SECONDS": "0.2", "MEDIA_RETRY_CAP_SECONDS": "2"}
-_SAMPLE_EVERY_S = 0.4
+_SAMPLE_EVERY_S = 0.3
 _STEP_S = 0.05
 _LATE_SHARE = 0.15
 _NOTHING_MOVES_FOR_S = 240.0

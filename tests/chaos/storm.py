@@ -47,6 +47,7 @@ class Storm:
         self._plan: list[Blow] = []
         self._stopped: list[tuple[float, psutil.Process]] = []
         self._looking_since_s: float | None = None
+        self._writable_at_s: float | None = None
         self.done: Counter[str] = Counter()
 
     def plan_kills(self, count: int) -> None:
@@ -81,11 +82,12 @@ class Storm:
 
     @property
     def over(self) -> bool:
-        return not self._plan and not self._stopped
+        return not self._plan and not self._stopped and self._writable_at_s is None
 
     def step(self, ended_share: float) -> None:
         """Continue who has been stopped for long enough; strike the next blow if it is due."""
         self._continue_stopped()
+        self._let_write()
         if not self._plan or self._plan[0].at > ended_share:
             return
         blow = self._plan[0]
@@ -154,10 +156,12 @@ class Storm:
     def _read_only(self, seconds: float) -> bool:
         if not self._set_read_only("on"):
             return False
-        time.sleep(seconds)
-        while not self._set_read_only("off"):
-            time.sleep(0.5)
+        self._writable_at_s = time.monotonic() + seconds
         return True
+
+    def _let_write(self) -> None:
+        if self._writable_at_s and time.monotonic() >= self._writable_at_s and self._set_read_only("off"):
+            self._writable_at_s = None
 
     def _set_read_only(self, value: str) -> bool:
         engine = engine_for(self._settings)
