@@ -101,7 +101,7 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Status", job.status.value
     yield "Progress", f"{job.progress}%  {pace(job.progress_detail)}".rstrip()
     yield "Position", f"{job.queue_position} in the queue" if job.queue_position else ""
-    yield "Waits", waiting_note(row) if job.status == JobStatus.PENDING else ""
+    yield "Waits", waiting_note(row) if job.status in (JobStatus.PENDING, JobStatus.PAUSED) else ""
     yield "Priority", str(job.priority)
     yield "Needs", f"{job.resource_category}, {job.vram_required} MB of VRAM"
     yield "Params", json.dumps(job.params, ensure_ascii=False)

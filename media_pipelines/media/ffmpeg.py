@@ -95,7 +95,7 @@ class ProgressParser:
         self._duration_s = duration_s
         self._values: dict[str, str] = {}
         self._last = Progress()
-        self._samples: collections.deque[tuple[float, float]] = collections.deque(maxlen=_ETA_SAMPLES)
+        self._samples: collections.deque[tuple[float, float, int]] = collections.deque(maxlen=_ETA_SAMPLES)
 
     def feed(self, line: str, at_s: float) -> Progress | None:
         """One line, read at `at_s` of a clock that never goes back; a report when it ends a block."""
@@ -109,16 +109,27 @@ class ProgressParser:
 
     def _report(self, at_s: float) -> Progress:
         out_time_s = max(0.0, self._number("out_time_us", self._last.out_time_s * 1e6) / 1e6)
-        self._samples.append((at_s, out_time_s))
+        frame = int(self._number("frame", self._last.frame))
+        self._samples.append((at_s, out_time_s, frame))
+        fps, speed = self._pace()
         return Progress(
-            frame=int(self._number("frame", self._last.frame)),
-            fps=self._number("fps", self._last.fps),
-            speed=self._number("speed", self._last.speed),
+            frame=frame,
+            fps=fps,
+            speed=speed,
             out_time_s=out_time_s,
             size_bytes=int(self._number("total_size", self._last.size_bytes)),
             percent=self._percent(out_time_s),
-            eta_s=self._eta_s(out_time_s),
+            eta_s=self._eta_s(out_time_s, speed),
         )
+
+    def _pace(self) -> tuple[float, float]:
+        """Frames and seconds of output a second, over the last 30 reports: ffmpeg's own figures count from its start,
+        and with it the time that it was suspended. They serve until something has come."""
+        (first_at_s, first_s, first_frame), (last_at_s, last_s, last_frame) = self._samples[0], self._samples[-1]
+        took_s = last_at_s - first_at_s
+        if took_s <= 0 or last_s <= first_s:
+            return self._number("fps", self._last.fps), self._number("speed", self._last.speed)
+        return (last_frame - first_frame) / took_s, (last_s - first_s) / took_s
 
     def _number(self, key: str, otherwise: float) -> float:
         try:
@@ -129,12 +140,10 @@ class ProgressParser:
     def _percent(self, out_time_s: float) -> float | None:
         return min(100.0, 100 * out_time_s / self._duration_s) if self._duration_s else None
 
-    def _eta_s(self, out_time_s: float) -> float | None:
-        """By the mean speed over the last 30 reports."""
-        (first_at_s, first_s), (last_at_s, last_s) = self._samples[0], self._samples[-1]
-        if not self._duration_s or last_s <= first_s or last_at_s <= first_at_s:
+    def _eta_s(self, out_time_s: float, speed: float) -> float | None:
+        if not self._duration_s or len(self._samples) < 2 or speed <= 0:
             return None
-        return max(0.0, self._duration_s - out_time_s) * (last_at_s - first_at_s) / (last_s - first_s)
+        return max(0.0, self._duration_s - out_time_s) / speed
 
 
 class ChildRegistry:
