@@ -111,7 +111,8 @@ class ProgressParser:
         out_time_s = max(0.0, self._number("out_time_us", self._last.out_time_s * 1e6) / 1e6)
         frame = int(self._number("frame", self._last.frame))
         self._samples.append((at_s, out_time_s, frame))
-        fps, speed = self._pace()
+        pace = self._pace()
+        fps, speed = pace or (self._number("fps", self._last.fps), self._number("speed", self._last.speed))
         return Progress(
             frame=frame,
             fps=fps,
@@ -119,16 +120,16 @@ class ProgressParser:
             out_time_s=out_time_s,
             size_bytes=int(self._number("total_size", self._last.size_bytes)),
             percent=self._percent(out_time_s),
-            eta_s=self._eta_s(out_time_s, speed),
+            eta_s=max(0.0, self._duration_s - out_time_s) / speed if pace and self._duration_s else None,
         )
 
-    def _pace(self) -> tuple[float, float]:
+    def _pace(self) -> tuple[float, float] | None:
         """Frames and seconds of output a second, over the last 30 reports: ffmpeg's own figures count from its start,
-        and with it the time that it was suspended. They serve until something has come."""
+        and with it the time that it was suspended. None: nothing has come yet."""
         (first_at_s, first_s, first_frame), (last_at_s, last_s, last_frame) = self._samples[0], self._samples[-1]
         took_s = last_at_s - first_at_s
         if took_s <= 0 or last_s <= first_s:
-            return self._number("fps", self._last.fps), self._number("speed", self._last.speed)
+            return None
         return (last_frame - first_frame) / took_s, (last_s - first_s) / took_s
 
     def _number(self, key: str, otherwise: float) -> float:
@@ -139,11 +140,6 @@ class ProgressParser:
 
     def _percent(self, out_time_s: float) -> float | None:
         return min(100.0, 100 * out_time_s / self._duration_s) if self._duration_s else None
-
-    def _eta_s(self, out_time_s: float, speed: float) -> float | None:
-        if not self._duration_s or len(self._samples) < 2 or speed <= 0:
-            return None
-        return max(0.0, self._duration_s - out_time_s) / speed
 
 
 class ChildRegistry:
