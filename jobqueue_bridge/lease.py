@@ -115,6 +115,21 @@ def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> Non
     )
 
 
+def record_peak_vram(connection: sa.Connection, lease: Lease, mb: int) -> None:
+    """The most GPU memory that this attempt was seen to hold. Raises LeaseLost."""
+    _require(connection, lease)
+    connection.execute(
+        sa.update(job_attempts)
+        .where(job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt)
+        .values(peak_vram_mb=mb)
+    )
+
+
+def raise_vram(connection: sa.Connection, lease: Lease, mb: int) -> None:
+    """What the job's next attempt reserves. Raises LeaseLost."""
+    _change(connection, lease, vram_required=mb)
+
+
 def hold(connection: sa.Connection, lease: Lease) -> None:
     """Nobody takes the job from this attempt before the transaction ends. Raises LeaseLost."""
     held = sa.select(jobs.c.id).where(*_holds(lease)).with_for_update(key_share=True)

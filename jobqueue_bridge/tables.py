@@ -132,6 +132,19 @@ job_attempts = sa.Table(
     _column("peak_vram_mb", sa.Integer),
 )
 
+# What completed jobs took of GPU memory, by what it depends on; `recent_mb` is of the newest few, the newest first.
+vram_learned = sa.Table(
+    "vram_learned",
+    metadata,
+    _column("type", sa.Text, primary_key=True),
+    _column("codec", sa.Text, primary_key=True),
+    _column("resolution", sa.Text, primary_key=True),
+    _column("runs", sa.BigInteger, nullable=False),
+    _column("max_mb", sa.Integer, nullable=False),
+    _column("recent_mb", pg.ARRAY(sa.Integer), nullable=False),
+    _column("updated_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
 job_logs = sa.Table(
     "job_logs",
     metadata,

@@ -73,7 +73,7 @@ def database(settings: Settings) -> sa.Engine:
         connection.execute(
             sa.text(
                 "TRUNCATE jobs, job_leases, job_attempts, job_logs, jobs_archive, videos, file_changes,"
-                " transcode_outcomes"
+                " transcode_outcomes, vram_learned"
             )
         )
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from jobqueue_bridge import params, queue
+from jobqueue_bridge import params, queue, vram
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.vocabulary import JobStatus
@@ -104,6 +104,7 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Waits", waiting_note(row) if job.status in (JobStatus.PENDING, JobStatus.PAUSED) else ""
     yield "Priority", str(job.priority)
     yield "Needs", f"{job.resource_category}, {job.vram_required} MB of VRAM"
+    yield "VRAM", _misdeclared(job) or ""
     yield "Params", json.dumps(job.params, ensure_ascii=False)
     yield "Video", str(job.video_id or "")
     yield "Origin", job.origin
@@ -114,6 +115,12 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Retries", f"{job.retry_count} of {job.max_retries}"
     yield "Run", " on ".join(filter(None, (job.run_id, job.host)))
     yield "Parent", str(job.parent_id or "")
+
+
+def _misdeclared(job: wire.JobDetails) -> str | None:
+    """Whether the newest attempt that was measured used another amount than is declared."""
+    peaks = [attempt.peak_vram_mb for attempt in job.attempts if attempt.peak_vram_mb]
+    return vram.misdeclared(job.vram_required, peaks[-1]) if peaks else None
 
 
 def _second(instant: Any) -> str:

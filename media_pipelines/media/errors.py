@@ -20,6 +20,17 @@ _CAPACITY = (
     "Cannot allocate memory",
     "CUDA_ERROR_OUT_OF_MEMORY",
     "No capable devices found",
+    "incompatible client key",
+)
+# What NVENC says when its driver allows no further session: an old one "out of memory" at the opening of the session, a
+# newer one that the client's key does not fit. Sources: nvEncodeAPI.h, and the pull request 11259 of OBS Studio.
+_NO_SESSION = re.compile(r"OpenEncodeSessionEx failed: out of memory|incompatible client key")
+# The words of NVENC and NVDEC in ffmpeg, of CUDA's own libraries, torch, ONNX Runtime, Vulkan, OpenCL and VAAPI.
+_OUT_OF_GPU_MEMORY = re.compile(
+    r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CU(BLAS|DNN)_STATUS_ALLOC_FAILED|CUDA out of memory"
+    r"|CUDA (error|failure)\b.*out of memory|out of memory \(10\)|VK_ERROR_OUT_OF_DEVICE_MEMORY"
+    r"|BFCArena.*Failed to allocate memory|CL_(OUT_OF_RESOURCES|MEM_OBJECT_ALLOCATION_FAILURE)"
+    r"|VA_STATUS_ERROR_ALLOCATION_FAILED|(?i:hip|cuda)[ a-z]*out of memory"
 )
 _COMPLAINT = re.compile(r"\[(error|fatal|panic)\]")
 _SAYS_NOTHING = ("Conversion failed", "Error opening input files", "Error opening output files", "Task finished with")
@@ -158,7 +169,7 @@ class FfmpegFailed(MediaError):
     def _judge(self) -> Kind:
         if self.exit_code < 0 or self.disk_full:
             return "transient"
-        if _mentions(self.stderr_tail, _CAPACITY):
+        if _mentions(self.stderr_tail, _CAPACITY) or is_out_of_gpu_memory("\n".join(self.stderr_tail)):
             return "capacity"
         return "permanent" if _mentions(self.stderr_tail, _PERMANENT) else "transient"
 
@@ -339,6 +350,16 @@ class NoUsableFrame(MediaError):
 
     def __str__(self) -> str:
         return f"No frame of {_shown(self.path)} could be turned into an image"
+
+
+def is_out_of_gpu_memory(text: str) -> bool:
+    """Whether the text of an error says that a GPU had too little memory; that it had no free session is not that."""
+    return any(_OUT_OF_GPU_MEMORY.search(line) and not _NO_SESSION.search(line) for line in text.splitlines())
+
+
+def is_session_limit(text: str) -> bool:
+    """Whether the text of an error says that the driver allows no further encoder session now."""
+    return any(_NO_SESSION.search(line) for line in text.splitlines())
 
 
 def _mentions(lines: Sequence[str], words: Sequence[str]) -> bool:

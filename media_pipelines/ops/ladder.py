@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
-from media_pipelines.media import encoders
+from media_pipelines.media import encoders, errors
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
 from media_pipelines.media.plan import VideoPlan
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
+
+# How many attempts wait for a busy device before software does the job: slowly is better than never.
+_WAITS_FOR_THE_DEVICE = 3
 
 
 class Ladder:
@@ -35,18 +38,35 @@ class Ladder:
         way = self._with_failures(self._ways[0])
         self._attempt.record_encoder(f"{way}: {way.reason}")
         self._attempt.log(f"Encoder: {way} ({way.reason})")
+        if self._video:
+            hardware = way.encoder.hardware
+            self._attempt.vram.encodes(self._video.codec, self._video.width, self._video.height, hardware=hardware)
         if self._video and self._video.hdr == "tonemap" and not way.tone_map:
             self._attempt.log("No tone mapping: this ffmpeg has none that works; the HDR curve is kept")
         return way
 
     def steps_down(self, error: FfmpegFailed | FfmpegStalled) -> bool:
-        """Whether there is another way and the error is the device's doing; then it is the next to be asked for."""
+        """Whether there is another way and the error is the device's doing; then it is the next to be asked for.
+
+        A device that worked in the trial and has no session or no memory left is busy: before software takes over, the
+        job waits for it, which uses up no retry.
+        """
         if len(self._ways) < 2 or not self._ways[0].encoder.hardware or not encoders.blames_hardware(error):
+            return False
+        if not self._ways[1].encoder.hardware and self._waits_for_the_device(error):
             return False
         failed = self._ways.pop(0)
         self._failures.append(f"{failed} failed: {_cause(error)}")
         self._attempt.log(f"{self._failures[-1]}; the next way is tried")
         return True
+
+    def _waits_for_the_device(self, error: FfmpegFailed | FfmpegStalled) -> bool:
+        if isinstance(error, FfmpegStalled) or self._attempt.job.attempt > _WAITS_FOR_THE_DEVICE:
+            return False
+        said = "\n".join(error.stderr_tail)
+        if errors.is_session_limit(said):
+            return True
+        return errors.is_out_of_gpu_memory(said) and not self._attempt.vram.exhausted()
 
     def _with_failures(self, way: Way) -> Way:
         if not self._failures:

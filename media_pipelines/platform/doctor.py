@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobqueue_bridge import vram
+from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import DatabaseUnreachable
 from jobqueue_bridge.settings import Settings
 from media_pipelines.platform import lock, preflight
@@ -35,6 +39,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _database(settings, running)
     yield from _ffmpeg(settings)
     yield _gpu(settings)
+    yield from _declared_vram(settings, running)
 
 
 def _allowed(check: str, require: Callable[[], object], text: str) -> Finding:
@@ -119,6 +124,19 @@ def _gpu(settings: Settings) -> Finding:
     finally:
         pynvml.nvmlShutdown()
     return Finding("gpu", ok=True, text=", ".join(devices) or "no NVIDIA GPU: declared VRAM decides")
+
+
+def _declared_vram(settings: Settings, running: lock.Holder | None) -> Iterator[Finding]:
+    """What the jobs' types declare, held against what was measured; nothing where the database does not answer."""
+    if settings.embedded and not running:
+        return
+    try:
+        with engine_for(settings).connect() as connection:
+            wrong = vram.wrong_declarations(connection)
+    except SQLAlchemyError:  # the line about the database says why
+        return
+    for line in wrong:
+        yield Finding("vram", ok=True, text=line)
 
 
 def _nvml() -> Any:

@@ -22,6 +22,7 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.media.ffmpeg import CHILDREN, kill_tree
 from media_pipelines.resources.bell import Bell
+from media_pipelines.resources.vram import VramUse
 
 _BEAT_S = 1.0
 _LOG_BUFFER_LINES = 5_000
@@ -51,6 +52,7 @@ class Attempt:
         self._lines: list[tuple[float, str]] = []
         self._partials: list[Path] = []
         self._stop_reason: str | None = None
+        self.vram = VramUse(job, settings)
         self._ended = threading.Event()
         self._resumed = threading.Event()
         self._resumed.set()
@@ -63,6 +65,7 @@ class Attempt:
     def start(self) -> None:
         self._thread.start()
         self._watch.start()
+        self.vram.start()
 
     @property
     def lease(self) -> Lease:
@@ -127,6 +130,7 @@ class Attempt:
         def finish(connection: sa.Connection) -> None:
             if also:
                 also(connection)
+            self.vram.learn(connection)
             lease.complete(connection, self._lease, result)
 
         self._end(finish)
@@ -134,7 +138,12 @@ class Attempt:
     def fail(self, error: str, kind: FailureKind) -> None:
         backoff = Backoff(self._settings.retry_base_seconds, self._settings.retry_cap_seconds)
         self._remove_partials()
-        self._end(lambda connection: lease.fail(connection, self._lease, error, kind, backoff))
+
+        def finish(connection: sa.Connection) -> None:
+            said, judged = self.vram.after_failure(connection, self._lease, error, kind)
+            lease.fail(connection, self._lease, said, judged, backoff)
+
+        self._end(finish)
 
     def release(self, reason: str) -> None:
         self._remove_partials()
@@ -143,6 +152,7 @@ class Attempt:
     def abandon(self) -> None:
         """Stop beating; the row is somebody else's by now, who is told that nothing of this attempt is left."""
         self._finish_beating()
+        self.vram.stop()
         self._remove_partials()
         with suppress(sa.exc.SQLAlchemyError), self._engine.begin() as connection:
             queue.let_go(connection, self.job.id, self._lease.token)
@@ -158,7 +168,14 @@ class Attempt:
 
     def _end(self, finish: Callable[[sa.Connection], Any]) -> None:
         self._finish_beating()
-        self._write(finish)
+        if wrong := self.vram.stop():
+            self.log(wrong)
+
+        def finish_with_peak(connection: sa.Connection) -> None:
+            self.vram.record(connection, self._lease)
+            finish(connection)
+
+        self._write(finish_with_peak)
 
     def _finish_beating(self) -> None:
         self._ended.set()

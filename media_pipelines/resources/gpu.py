@@ -1,9 +1,11 @@
 """The doorway to NVML. A host without an NVIDIA GPU has None everywhere, and the declared VRAM decides alone."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +13,8 @@ import dagster as dg
 import psutil
 
 _MB = 1024 * 1024
+# Where the driver shows itself, also in a container, and under Windows' Linux.
+_SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,48 @@ def _by_pid(device: object) -> dict[int, int]:
         *pynvml.nvmlDeviceGetComputeRunningProcesses(device),
         *pynvml.nvmlDeviceGetGraphicsRunningProcesses(device),
     ]
-    return {process.pid: (process.usedGpuMemory or 0) // _MB for process in processes}
+    used: dict[int, int] = {}
+    for process in processes:  # one that computes and draws is in both lists
+        used[process.pid] = max(used.get(process.pid, 0), (process.usedGpuMemory or 0) // _MB)
+    return used
+
+
+@cache
+def is_present() -> bool:
+    """Whether this host may have an NVIDIA GPU. Loads nothing."""
+    return any(Path(sign).exists() for sign in _SIGNS)
+
+
+def used_by_pid_mb() -> dict[int, int] | None:
+    """What each process holds on all GPUs together. None: no GPU, no driver, or NVML refuses."""
+    pynvml: Any = _nvml()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        used: dict[int, int] = {}
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            for pid, mb in _by_pid(pynvml.nvmlDeviceGetHandleByIndex(index)).items():
+                used[pid] = used.get(pid, 0) + mb
+        return used
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def family_of(pid: int) -> set[int]:
+    """A process and all that descend from it; empty where it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return {pid, *(child.pid for child in process.children(recursive=True))}
+    return set()
+
+
+def held_mb(pids: Iterable[int], by_pid_mb: Mapping[int, int]) -> int:
+    return sum(by_pid_mb.get(pid, 0) for pid in pids)
 
 
 def _used_by(pid: int | None, memory: GpuMemory) -> int:
-    if pid is None:
-        return 0
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        return sum(memory.by_pid_mb.get(member.pid, 0) for member in family)
-    return 0
+    return 0 if pid is None else held_mb(family_of(pid), memory.by_pid_mb)

@@ -18,7 +18,7 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.retry import FailureKind
 from jobqueue_bridge.settings import load_settings
-from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError
+from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory
 from media_pipelines.resources.attempt import Attempt, claim
 
 # An ffmpeg that somebody killed says nothing against the file: try again at once.
@@ -113,6 +113,8 @@ def kind_of(error: Exception) -> FailureKind:
         return "lost"
     if isinstance(error, MediaError):
         return error.kind
+    if is_out_of_gpu_memory(str(error)):  # of a model, in this process
+        return "capacity"
     if isinstance(error, InvalidJob | VideoNotFound):
         return "permanent"
     if isinstance(error, OSError) and error.errno in _STAYS:

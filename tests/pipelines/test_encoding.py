@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import queue, videos, vram
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.tables import job_attempts
 from jobqueue_bridge.vocabulary import JobStatus
@@ -28,6 +28,8 @@ esac
 exec {ffmpeg} "$@"
 """
 _NO_SESSION = 'echo "[h264_nvenc @ 0x55] [error] OpenEncodeSessionEx failed: out of memory (10)" >&2; exit 1'
+_NO_MEMORY = 'echo "[h264_nvenc @ 0x55] [error] InitializeEncoder failed: out of memory (10)" >&2; exit 1'
+_NOT_OPENED = 'echo "[vost#0:0/h264_nvenc @ 0x55] [error] Error while opening encoder" >&2; exit 1'
 _NO_SURFACE = 'echo "[AVHWFramesContext @ 0x55] [error] Failed setup for format cuda: hwaccel init error" >&2; exit 1'
 _BAD_FILE = 'echo "[in#0 @ 0x55] [error] Error opening input: Invalid data found when processing input" >&2; exit 1'
 
@@ -66,33 +68,106 @@ def log_of(database: sa.Engine, job: Job) -> str:
 
 def encoder_of(database: sa.Engine, job: Job) -> str:
     with database.begin() as connection:
-        return str(connection.scalar(sa.select(job_attempts.c.encoder).where(job_attempts.c.job_id == job.id)))
+        return str(
+            connection.scalar(
+                sa.select(job_attempts.c.encoder).where(
+                    job_attempts.c.job_id == job.id, job_attempts.c.attempt == job.attempt
+                )
+            )
+        )
 
 
 def test_a_device_that_fails_is_left_step_by_step_within_the_attempt(
     run_job: RunJob, video: UUID, with_device: Callable[[str, str], None], database: sa.Engine, library: Path
 ) -> None:
-    with_device(_NO_SURFACE, _NO_SESSION)
+    with_device(_NO_SURFACE, _NOT_OPENED)
     done = reencode(run_job, video)
     assert done.status == JobStatus.COMPLETED, done.error
     assert (done.attempt, done.result["encoder"]) == (1, "libx264")
     log = log_of(database, done)
     assert "Encoder: h264_nvenc (hardware decode) (a test encode succeeded)" in log
     assert "h264_nvenc (hardware decode) failed: Failed setup for format cuda" in log
-    assert "h264_nvenc (software decode) failed: OpenEncodeSessionEx failed: out of memory (10)" in log
+    assert "h264_nvenc (software decode) failed: Error while opening encoder" in log
     recorded = encoder_of(database, done)
     assert recorded.startswith("libx264: h264_nvenc (hardware decode) failed")
-    assert "out of memory" in recorded
+    assert "Error while opening encoder" in recorded
     assert not list(library.rglob("*.partial*"))
 
 
 def test_a_fallback_does_not_stick(
     run_job: RunJob, video: UUID, with_device: Callable[[str, str], None], database: sa.Engine
 ) -> None:
-    with_device(_NO_SURFACE, _NO_SESSION)
+    with_device(_NO_SURFACE, _NOT_OPENED)
     for name in ("one", "two"):
         done = reencode(run_job, video, outputPath=f"playback/{name}.mp4")
         assert "Encoder: h264_nvenc (hardware decode)" in log_of(database, done)
+
+
+def again_at_once(run_job: RunJob, database: sa.Engine, job: Job) -> Job:
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE jobs SET retry_after = NULL"))
+    done: Job = run_job.again(job)  # type: ignore[attr-defined]
+    return done
+
+
+def test_a_job_waits_for_an_encoder_session_as_no_retry_and_in_the_end_software_does_it(
+    run_job: RunJob, video: UUID, with_device: Callable[[str, str], None], database: sa.Engine
+) -> None:
+    """The trial at the start succeeded: other encodes took the sessions since."""
+    with_device(_NO_SURFACE, _NO_SESSION)
+    job = reencode(run_job, video)
+    for attempt in (1, 2, 3):
+        assert (job.status, job.attempt, job.retry_count, job.vram_required) == (JobStatus.PENDING, attempt, 0, 4000)
+        assert job.retry_after is not None
+        assert "no free encoder session" in (job.error or "")
+        job = again_at_once(run_job, database, job)
+    assert (job.status, job.attempt, job.result["encoder"]) == (JobStatus.COMPLETED, 4, "libx264"), job.error
+    assert "OpenEncodeSessionEx failed: out of memory (10)" in encoder_of(database, job)
+
+
+def test_a_session_that_is_missing_at_the_trial_already_is_no_reason_to_wait(
+    run_job: RunJob, video: UUID, ffmpeg: Path, tmp_path: Path, database: sa.Engine
+) -> None:
+    script = tmp_path / "ffmpeg"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *_nvenc*) {_NO_SESSION} ;; esac\nexec {ffmpeg} "$@"\n')
+    script.chmod(0o755)
+    os.environ["FFMPEG_BINARY"] = str(script)
+    try:
+        job = reencode(run_job, video)
+    finally:
+        del os.environ["FFMPEG_BINARY"]
+    assert (job.status, job.attempt, job.result["encoder"]) == (JobStatus.COMPLETED, 1, "libx264"), job.error
+    assert "h264_nvenc: OpenEncodeSessionEx failed: out of memory (10)" in encoder_of(database, job)
+
+
+def test_after_running_out_of_gpu_memory_the_next_attempt_reserves_more(
+    run_job: RunJob, video: UUID, with_device: Callable[[str, str], None], database: sa.Engine
+) -> None:
+    with_device(_NO_MEMORY, _NO_MEMORY)
+    job = reencode(run_job, video)
+    for attempt, reserved_mb in ((1, 6000), (2, 9000), (3, 14000)):
+        assert (job.status, job.attempt, job.retry_count) == (JobStatus.PENDING, attempt, 0)
+        assert job.vram_required == reserved_mb
+        assert f"Out of GPU memory: the next attempt reserves {reserved_mb} MB instead of" in log_of(database, job)
+        job = again_at_once(run_job, database, job)
+    assert (job.status, job.attempt, job.result["encoder"]) == (JobStatus.COMPLETED, 4, "libx264"), job.error
+
+
+def test_what_was_learned_is_reserved_where_it_is_more(
+    run_job: RunJob, video: UUID, with_device: Callable[[str, str], None], database: sa.Engine
+) -> None:
+    with database.begin() as connection:
+        vram.learn(connection, vram.Work("reencode_streaming", "h264", "480p"), 11500)
+    with_device(_NO_MEMORY, _NO_MEMORY)
+    assert reencode(run_job, video).vram_required == 12000
+
+
+def test_a_job_that_had_the_whole_budget_is_encoded_in_software(
+    run_job: RunJob, video: UUID, with_device: Callable[[str, str], None]
+) -> None:
+    with_device(_NO_MEMORY, _NO_MEMORY)
+    job = run_job("reencode_streaming", {"videoId": str(video), "preset": "ultrafast"}, vram_required=16000)
+    assert (job.status, job.attempt, job.result["encoder"]) == (JobStatus.COMPLETED, 1, "libx264"), job.error
 
 
 def test_a_failure_that_is_in_the_file_is_not_tried_again_in_software(

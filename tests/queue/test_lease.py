@@ -27,6 +27,8 @@ BACKOFF = Backoff(base_s=60, cap_s=3600)
 
 # Everything an attempt may do with its lease.
 ACTS: dict[str, Callable[[sa.Connection, Lease], Any]] = {
+    "peak": lambda connection, held: lease.record_peak_vram(connection, held, 1),
+    "raise": lambda connection, held: lease.raise_vram(connection, held, 1),
     "beat": lambda connection, held: lease.beat(connection, held, None, None),
     "beat with progress": lambda connection, held: lease.beat(connection, held, 50, {"fps": 25}),
     "log": lambda connection, held: lease.log(connection, held, ["late"]),

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lease, params, queue
+from jobqueue_bridge import admission, lease, params, queue, vram
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive, JobNotFound
@@ -141,6 +141,7 @@ OFTEN: list[tuple[str, Act, set[str]]] = [
         {"jobs_pkey", "jobs_with_position"},
     ),
     ("claim", lambda connection: lease.claim(connection, SOME_ID, 1, run_id="r", host="h"), set()),
+    ("learn VRAM", lambda connection: vram.learn(connection, vram.Work("scan"), 1), {"vram_learned_pkey"}),
     ("tidy", queue.tidy_after_outside_moves, {"jobs_pkey"}),
     ("find", _find, {"jobs_pkey"}),
     ("log", lambda connection: queue.log_text(connection, SOME_ID), {"job_logs_pkey"}),
