@@ -340,6 +340,13 @@ def test_show_tells_everything_about_a_job(cli: Cli, failed_job: UUID) -> None:
     assert "\x1b" not in shown
 
 
+def test_show_tells_a_wrong_declaration_of_vram(cli: Cli, failed_job: UUID, connection: sa.Connection) -> None:
+    connection.execute(sa.text("UPDATE job_attempts SET peak_vram_mb = 3100"))
+    shown = cli("jobs", "show", str(failed_job)).out
+    assert "VRAM:        3100 MB of GPU memory were used, only 2000 MB are declared" in shown
+    assert "peak 3100 MB of VRAM" in shown
+
+
 def test_show_tells_what_a_pending_job_waits_for(cli: Cli, add_job: Add) -> None:
     job_id = add_job(waiting_reason="needs 8000 MB")
 
