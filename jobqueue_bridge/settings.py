@@ -183,9 +183,10 @@ class Settings(BaseSettings):
         validation_alias="MEDIA_ARCHIVE_MONTHS",
         description="Months of archived jobs that are kept; 0: all of them.",
     )
-    purge_cron: str = Field(
-        default="30 4 * * *",
-        validation_alias="MEDIA_PURGE_CRON",
+    purge_at: str = Field(
+        default="04:30",
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        validation_alias="MEDIA_PURGE_AT",
         description="When old jobs and old Dagster runs are purged each night, in the nightly compilation's time zone.",
     )
     temp_directory: str = Field(
@@ -224,6 +225,12 @@ class Settings(BaseSettings):
     def _folder_or_none(cls, value: Any) -> Any:
         """VPO writes null for none."""
         return "" if value is None else str(Path(value).expanduser().absolute()) if value else value
+
+    @field_validator("purge_at", mode="before")
+    @classmethod
+    def _minutes_as_a_time(cls, value: Any) -> Any:
+        """YAML reads 14:30 without quotes as a number of minutes."""
+        return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and value is not True else value
 
     @field_validator("database_url")
     @classmethod

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +17,15 @@ from jobqueue_bridge.settings import Settings
 from media_pipelines.platform import lock, preflight
 from media_pipelines.platform.errors import NotUsable
 from media_pipelines.platform.postgres import binaries_for, check_answers
+
+if TYPE_CHECKING:
+    from jobqueue_bridge.condition import OldestTransaction, Rows, Waiting
+
+# A queue slows down from some ten thousand dead rows on; a fifth is where Postgres itself begins to clear away.
+_DEAD_AT_MOST, _DEAD_SHARE = 10_000, 0.2
+_TRANSACTION_AT_MOST_S = 600
+_STUCK_AFTER_S = 86_400
+_TABLES_AT_MOST_BYTES = 20e9
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _allowed("library", partial(preflight.require_writable, library, "MEDIA_LIBRARY_PATH"), str(library))
     yield from _disks(settings)
     yield from _ports(settings, running)
-    yield _database(settings, running)
+    database = _database(settings, running)
+    yield database
+    if database.ok and (running or not settings.embedded):
+        yield from _queue(settings)
     yield from _ffmpeg(settings)
     yield _gpu(settings)
     yield from _declared_vram(settings, running)
@@ -77,6 +89,63 @@ def _database(settings: Settings, running: lock.Holder | None) -> Finding:
         advice = "see postgres.log" if settings.embedded else "check DATABASE_URL and that server"
         return Finding("database", ok=False, text=f"{error}: {advice}")
     return Finding("database", ok=True, text=f"{settings.queue_url.render_as_string()} answers")
+
+
+def _queue(settings: Settings) -> Iterator[Finding]:
+    """How the tables are that everything waits for: dead rows slow a queue down, not waiting ones."""
+    import sqlalchemy as sa
+
+    from jobqueue_bridge.condition import look
+
+    try:
+        with engine_for(settings).connect() as connection:
+            found = look(connection)
+    except sa.exc.ProgrammingError:
+        yield Finding("queue", ok=True, text="its tables are not there yet: `media-pipelines up` makes them")
+        return
+    yield from map(_dead_rows, found.rows.items())
+    yield _oldest_transaction(found.transaction)
+    yield _queue_age(found.waiting)
+    yield _size("the queue's tables", found.queue_bytes, "MEDIA_RETENTION_DAYS")
+    yield _size("the archive", found.archive_bytes, "MEDIA_ARCHIVE_MONTHS")
+    yield _size("Dagster's tables", found.dagster_bytes, "MEDIA_RETENTION_DAYS")
+
+
+def _dead_rows(named: tuple[str, "Rows"]) -> Finding:
+    name, rows = named
+    text = f"{name}: {rows.live:,} rows, {rows.dead:,} dead"
+    if rows.dead <= _DEAD_AT_MOST + rows.live * _DEAD_SHARE:
+        return Finding("queue", ok=True, text=text)
+    return Finding("queue", ok=False, text=f"{text}: autovacuum does not keep up; run VACUUM {name}")
+
+
+def _oldest_transaction(oldest: "OldestTransaction | None") -> Finding:
+    if oldest is None:
+        return Finding("queue", ok=True, text="no transaction is open")
+    text = f"oldest open transaction: {oldest.age_s:,.0f} s, of {oldest.program} (pid {oldest.pid})"
+    if oldest.age_s <= _TRANSACTION_AT_MOST_S:
+        return Finding("queue", ok=True, text=text)
+    advice = f"dead rows cannot be cleared away until it ends; SELECT pg_terminate_backend({oldest.pid}) ends it"
+    return Finding("queue", ok=False, text=f"{text}: {advice}")
+
+
+def _queue_age(waiting: "Waiting") -> Finding:
+    if waiting.oldest_ready_s is None:
+        return Finding("queue", ok=True, text="no job waits that could start")
+    hours = waiting.oldest_ready_s / 3600
+    text = f"the oldest job that could start waits for {hours:,.1f} h; {waiting.active} are at work"
+    idle_s = waiting.last_start_s
+    is_stuck = waiting.oldest_ready_s > _STUCK_AFTER_S and not waiting.active
+    if is_stuck and (idle_s is None or idle_s > _STUCK_AFTER_S):
+        return Finding("queue", ok=False, text=f"{text}, and none has started for a day: see its Waits in `jobs show`")
+    return Finding("queue", ok=True, text=text)
+
+
+def _size(what: str, size_bytes: int, variable: str) -> Finding:
+    text = f"{what}: {size_bytes / 1e6:,.0f} MB"
+    if size_bytes <= _TABLES_AT_MOST_BYTES:
+        return Finding("queue", ok=True, text=text)
+    return Finding("queue", ok=False, text=f"{text}: lower {variable}, or clean up with `media-pipelines jobs cleanup`")
 
 
 def _ffmpeg(settings: Settings) -> Iterator[Finding]:

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lease, params, queue, vram
+from jobqueue_bridge import admission, condition, lease, params, queue, retention, vram
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive, JobNotFound
@@ -127,6 +128,16 @@ def _position(connection: sa.Connection) -> None:
     queue.position(connection, queue.page(connection, Filters(JobStatus.PENDING), limit=1).jobs[0])
 
 
+def _archive(connection: sa.Connection) -> None:
+    """A batch in the middle of the history."""
+    status, after = JobStatus.COMPLETED, (datetime(2025, 2, 1, tzinfo=UTC), SOME_ID)
+    for begin in (None, after):
+        chosen = connection.execute(retention._next(status, 30, begin, 100)).all()
+    connection.execute(sa.select(sa.func.jobs_archive_make_month(date(2025, 2, 1))))
+    connection.execute(sa.select(sa.func.jobs_archive_make_month(date(2025, 3, 1))))
+    connection.execute(retention._move([row.id for row in chosen]))
+
+
 Act = Callable[[sa.Connection], Any]
 OFTEN: list[tuple[str, Act, set[str]]] = [
     ("ready", queue.ready, {"jobs_ready", "jobs_ready_strays"}),
@@ -145,6 +156,9 @@ OFTEN: list[tuple[str, Act, set[str]]] = [
     ("tidy", queue.tidy_after_outside_moves, {"jobs_pkey"}),
     ("find", _find, {"jobs_pkey"}),
     ("log", lambda connection: queue.log_text(connection, SOME_ID), {"job_logs_pkey"}),
+    ("archive", _archive, {"jobs_ended", "jobs_pkey", "job_logs_pkey"}),
+    ("what waits", condition.waiting, {"jobs_newest", "jobs_active"}),
+    ("holders", lambda connection: lease.holders(connection, [SOME_ID]), {"jobs_pkey"}),
 ]
 SEEN: list[tuple[str, Act, set[str]]] = [
     ("newest", lambda connection: queue.page(connection, Filters(), limit=20), {"jobs_newest"}),
@@ -159,6 +173,7 @@ SEEN: list[tuple[str, Act, set[str]]] = [
     ("video", lambda connection: queue.page(connection, Filters(video_id=SOME_ID), limit=20), {"jobs_by_video"}),
     ("position", _position, {"jobs_ready"}),
     ("statistics", queue.stats, set()),
+    ("what is old", lambda connection: retention.count_finished(connection, 30), {"jobs_ended"}),
 ]
 
 
