@@ -97,7 +97,7 @@ class Attempt:
         with self._notes:
             self._lines.append((time.monotonic(), line))
             if len(self._lines) > _LOG_BUFFER_LINES:
-                gap = (time.monotonic(), "… lines lost while the database was away …")
+                gap = (time.monotonic(), "… lines left out here: more came than the database took …")
                 self._lines[: len(self._lines) // 2] = [gap]
 
     def record_encoder(self, description: str) -> None:
