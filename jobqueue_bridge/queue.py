@@ -46,6 +46,7 @@ from jobqueue_bridge.vocabulary import (
 _WEIGHED_PER_CATEGORY = 200
 _POSITIONS_WRITTEN = 50
 _TALLIES_FOLDED_ABOVE = 1000
+_DISPATCH_LOCK = 7_261_114_002
 LOG_TAIL_BYTES = 10_000
 
 
@@ -302,6 +303,11 @@ def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, U
     return JobArchived(archived[0].id, archived[0].archived_at) if len(archived) == 1 else JobNotFound(reference)
 
 
+def get_all(connection: sa.Connection, ids: Iterable[UUID]) -> list[Job]:
+    """Those that are there, in no order."""
+    return [_job(row) for row in connection.execute(sa.select(*_COLUMNS).where(jobs.c.id.in_(list(ids))))]
+
+
 def find(connection: sa.Connection, reference: str) -> Job:
     """A job by its id or the first characters of it. Raises JobNotFound, JobArchived or AmbiguousJob."""
     ids = id_range(reference)
@@ -466,6 +472,12 @@ def stats(connection: sa.Connection) -> Stats:
     )
 
 
+def tally(status: JobStatus) -> sa.ScalarSelect[int]:
+    """How many jobs have a status, for a statement that asks for more."""
+    total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0), sa.BigInteger))
+    return total.where(job_tallies.c.status == status.value).scalar_subquery()
+
+
 def _counts(connection: sa.Connection, column: sa.Column[Any]) -> dict[str, int]:
     total = sa.func.sum(job_tallies.c.jobs)
     rows = connection.execute(sa.select(column, total).group_by(column).having(total != 0))
@@ -533,14 +545,19 @@ def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, va
 
 def lock_dispatch(connection: sa.Connection) -> bool:
     """One dispatcher at a time, until the transaction ends. False: another one is at it."""
-    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(7_261_114_002))))
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))))
+
+
+def wait_for_dispatch(connection: sa.Connection) -> None:
+    """No dispatcher is at work from here until the transaction ends: the next one sees what was changed."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_DISPATCH_LOCK)))
 
 
 def ready(connection: sa.Connection) -> list[Job]:
     """The head of each category's line, in order; and whatever names a category that doesn't exist."""
     heads = [
         sa.select(*_COLUMNS)
-        .where(_is_ready(), jobs.c.resource_category == category.value)
+        .where(is_ready(), jobs.c.resource_category == category.value)
         .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
         .limit(_WEIGHED_PER_CATEGORY)
         for category in ResourceCategory
@@ -548,12 +565,13 @@ def ready(connection: sa.Connection) -> list[Job]:
     known: sa.BindParameter[Any] = sa.bindparam(
         "known", [*map(str, ResourceCategory)], expanding=True, literal_execute=True
     )
-    strays = sa.select(*_COLUMNS).where(_is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
+    strays = sa.select(*_COLUMNS).where(is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
     found = [_job(row) for head in (*heads, strays) for row in connection.execute(head)]
     return sorted(found, key=lambda job: (job.priority, job.created_at, job.id))
 
 
-def _is_ready() -> sa.ColumnElement[bool]:
+def is_ready() -> sa.ColumnElement[bool]:
+    """Pending, and waiting for no time to come."""
     return sa.and_(
         _status_in([JobStatus.PENDING]),
         sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow()),
@@ -672,7 +690,7 @@ def position(connection: sa.Connection, job: Job) -> int | None:
     ahead = sa.tuple_(jobs.c.priority, jobs.c.created_at, jobs.c.id) < sa.tuple_(
         sa.literal(job.priority), sa.literal(job.created_at, jobs.c.created_at.type), sa.literal(job.id)
     )
-    count = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(_is_ready(), ahead))
+    count = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(is_ready(), ahead))
     return (count or 0) + 1
 
 
@@ -723,6 +741,15 @@ def return_to_pending(connection: sa.Connection, job_id: UUID, attempt: int) -> 
         .values(status=JobStatus.PENDING.value, run_id=None)
     )
     return result.rowcount == 1
+
+
+def return_queued_to_pending(connection: sa.Connection, wanted: sa.Select[tuple[UUID]]) -> None:
+    """queued → pending, as above, for each of the wanted jobs that has not begun."""
+    connection.execute(
+        sa.update(jobs)
+        .where(_status_in([JobStatus.QUEUED]), jobs.c.id.in_(wanted))
+        .values(status=JobStatus.PENDING.value, run_id=None)
+    )
 
 
 def tidy_after_outside_moves(connection: sa.Connection) -> None:

@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
+from datetime import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,9 +33,20 @@ VRAM_UNIT_MB = 1000
 EMBEDDED_DATABASE = "media_pipelines"
 DAGSTER_SCHEMA = "dagster"
 _YEAR_S = 365 * 24 * 3600
-_GROUP = "jobs"
-_GROUPED = {"retention_days", "auto_purge", "temp_directory", "backup_original"}
+_END_BY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+# VPO's file groups settings: key in the group → field.
+_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "jobs": {name: name for name in ("retention_days", "auto_purge", "temp_directory", "backup_original")},
+    "worker": {name: f"worker_{name}" for name in ("max_files", "max_duration", "end_by", "cpu_cores")},
+}
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
+
+
+class Shutdown(StrEnum):
+    """What becomes of running jobs when the platform is told to stop."""
+
+    HAND_BACK = "hand_back"
+    FINISH = "finish"
 
 
 def default_home() -> Path:
@@ -55,12 +69,15 @@ class _ConfigFile(YamlConfigSettingsSource):
 
 
 def _unfolded(content: dict[str, Any]) -> dict[str, Any]:
-    """VPO's file groups settings below `jobs:`; here they may stand there or at the top."""
-    group = content.get(_GROUP)
-    if group is None or not isinstance(group, dict):
-        return {key: value for key, value in content.items() if key != _GROUP or value is not None}
-    rest = {key: value for key, value in content.items() if key != _GROUP}
-    return {**rest, **{key if key in _GROUPED else f"{_GROUP}.{key}": value for key, value in group.items()}}
+    """VPO's file groups settings below `jobs:` and `worker:`; here they may stand there or at the top."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        fields = _GROUPS.get(key)
+        if fields is None or not isinstance(value, dict | None):
+            flat[key] = value
+        elif value is not None:
+            flat |= {fields.get(inner, f"{key}.{inner}"): of_inner for inner, of_inner in value.items()}
+    return flat
 
 
 def _by_variable(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +216,42 @@ class Settings(BaseSettings):
         validation_alias="MEDIA_BACKUP_ORIGINAL",
         description="Keep what a transcode replaces beside it, as <name>.original.",
     )
+    worker_max_files: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias="MEDIA_WORKER_MAX_FILES",
+        description="How many jobs `jobs start` lets begin; none: no limit.",
+    )
+    worker_max_duration: float | None = Field(
+        default=None,
+        ge=1,
+        le=_YEAR_S,
+        validation_alias="MEDIA_WORKER_MAX_DURATION",
+        description="Seconds for which `jobs start` lets jobs begin; none: no limit.",
+    )
+    worker_end_by: str | None = Field(
+        default=None,
+        validation_alias="MEDIA_WORKER_END_BY",
+        description="Local time, HH:MM, from which `jobs start` lets no job begin; none: no limit.",
+    )
+    worker_cpu_cores: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias="MEDIA_WORKER_CPU_CORES",
+        description="How many cores the jobs of `jobs start` share; none: all.",
+    )
+    shutdown: Shutdown = Field(
+        default=Shutdown.HAND_BACK,
+        validation_alias="MEDIA_SHUTDOWN",
+        description="What becomes of running jobs when the platform is told to stop: hand_back or finish.",
+    )
+    shutdown_timeout_seconds: float = Field(
+        default=1800,
+        ge=0,
+        le=_YEAR_S,
+        validation_alias="MEDIA_SHUTDOWN_TIMEOUT_SECONDS",
+        description="How long running jobs may take to finish on shutdown; then they are handed back.",
+    )
     ffmpeg_binary: str = Field(default="", validation_alias="FFMPEG_BINARY")
     ffprobe_binary: str = Field(default="", validation_alias="FFPROBE_BINARY")
 
@@ -231,6 +284,19 @@ class Settings(BaseSettings):
     def _minutes_as_a_time(cls, value: Any) -> Any:
         """YAML reads 14:30 without quotes as a number of minutes."""
         return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and value is not True else value
+
+    @field_validator("worker_max_files", "worker_max_duration", "worker_end_by", "worker_cpu_cores", mode="before")
+    @classmethod
+    def _empty_is_no_limit(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("worker_end_by", mode="before")
+    @classmethod
+    def _is_wall_time(cls, value: Any) -> Any:
+        """YAML reads an unquoted 22:30 as a number to the base of 60, and 05:59 as text."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = f"{value // 60:02}:{value % 60:02}"
+        return value and f"{wall_time(value):%H:%M}"
 
     @field_validator("database_url")
     @classmethod
@@ -364,6 +430,14 @@ def _windows_of(category: Any, texts: Any) -> tuple[str, ...]:
 def as_text(value: Any) -> str:
     """A setting's value as its variable holds it."""
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def wall_time(text: object) -> time:
+    """The time of day that HH:MM names, e.g. "05:59". Raises ValueError."""
+    found = _END_BY.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"must be a time of day as HH:MM, from 00:00 to 23:59 (got {text!r})")
+    return time(int(found[1]), int(found[2]))
 
 
 def load_settings(**overrides: Any) -> Settings:

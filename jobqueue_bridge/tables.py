@@ -239,3 +239,28 @@ transcode_outcomes = sa.Table(
     _column("job_id", sa.Uuid),
     _column("at", _INSTANT, nullable=False, server_default=sa.func.now()),
 )
+
+# Each `jobs start` at work: what it may still admit, and whether somebody still stands behind it.
+drains = sa.Table(
+    "drains",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True),
+    _column("name", sa.Text, nullable=False),
+    _column("limited", sa.Boolean, nullable=False),
+    _column("platform", sa.Text),
+    _column("max_jobs", sa.Integer),
+    _column("ends_at", _INSTANT),
+    _column("cpu_cores", sa.Integer),
+    _column("counted", sa.Integer, nullable=False, server_default="0"),
+    _column("opened_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("closed_at", _INSTANT),
+    _column("heartbeat_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
+drain_jobs = sa.Table(
+    "drain_jobs",
+    metadata,
+    _column("drain_id", sa.Uuid, primary_key=True),
+    _column("job_id", sa.Uuid, primary_key=True),
+    _column("seq", sa.BigInteger, sa.Identity(always=True)),
+)

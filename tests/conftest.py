@@ -77,6 +77,7 @@ def database(settings: Settings) -> sa.Engine:
             )
         )
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))
+        connection.execute(sa.text("TRUNCATE drains, drain_jobs"))
     return engine
 
 

@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
+from rich.cells import cell_len
+
 from jobqueue_bridge import params, queue, vram
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import InvalidJob
@@ -13,31 +15,35 @@ from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.cli.printable import cell, local_time, pace, printable, printable_lines
 from media_pipelines.cli.watching import waiting_note
 
-# As wide as VPO's, but for our longer type names.
-_COLUMNS = {"ID": 8, "STATUS": 10, "TYPE": 18, "FILE": 40, "PROG": 4, "CREATED": 16}
-_GAP = "   "
-_RULE = "-" * (sum(_COLUMNS.values()) + len(_GAP) * (len(_COLUMNS) - 1))
+# VPO's own widths, of which TYPE grows with our longer names.
+_COLUMNS = {"ID": 10, "STATUS": 12, "TYPE": 10, "FILE": 42, "PROG": 6, "CREATED": 16}
+_RULE_WIDTH = 95
+_FILE_SHOWN = 40
+_TYPE_MAX = 18  # the longest of ours; other programs may write anything
 
 
 def table(jobs: Sequence[queue.Job], video_paths: Mapping[UUID, str]) -> Iterator[str]:
-    yield _line(list(_COLUMNS))
-    yield _RULE
+    """VPO's list: character for character its layout where no type has a longer name than its own."""
+    longest = max((cell_len(printable(job.type)) for job in jobs), default=0)
+    widths = {**_COLUMNS, "TYPE": max(_COLUMNS["TYPE"], min(longest, _TYPE_MAX))}
+    yield _line(list(_COLUMNS), widths)
+    yield "-" * (_RULE_WIDTH + widths["TYPE"] - _COLUMNS["TYPE"])
     for job in jobs:
         yield _line(
             [
                 str(job.id)[:8],
                 job.status.value,
                 job.type,
-                file_of(job, video_paths),
+                cell(file_of(job, video_paths), _FILE_SHOWN),
                 _progress(job),
                 local_time(job.created_at),
-            ]
+            ],
+            widths,
         )
 
 
-def _line(texts: Sequence[str]) -> str:
-    cells = (cell(text, width) for text, width in zip(texts, _COLUMNS.values(), strict=True))
-    return _GAP.join(cells).rstrip()
+def _line(texts: Sequence[str], widths: Mapping[str, int]) -> str:
+    return " ".join(cell(text, width) for text, width in zip(texts, widths.values(), strict=True)).rstrip()
 
 
 def _progress(job: queue.Job) -> str:
@@ -68,11 +74,20 @@ def _directory(job: queue.Job) -> str | None:
 
 
 def statistics(by_status: Mapping[JobStatus, int]) -> Iterator[str]:
+    """VPO's statistics: what it calls queued is all that waits. Paused jobs, which it has not, if any."""
+    shown = {
+        "Queued": by_status[JobStatus.PENDING] + by_status[JobStatus.QUEUED],
+        "Running": by_status[JobStatus.RUNNING],
+        "Completed": by_status[JobStatus.COMPLETED],
+        "Failed": by_status[JobStatus.FAILED],
+        "Cancelled": by_status[JobStatus.CANCELLED],
+    }
+    if by_status[JobStatus.PAUSED]:
+        shown["Paused"] = by_status[JobStatus.PAUSED]
     rule = "-" * 30
     yield "Job Queue Status"
     yield rule
-    for status in JobStatus:
-        yield _count(status.value.capitalize(), by_status[status])
+    yield from (_count(name, count) for name, count in shown.items())
     yield rule
     yield _count("Total", sum(by_status.values()))
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import sqlalchemy as sa
 import typer
 
 from jobqueue_bridge import archive, lifecycle, params, queue, strict_json, videos
@@ -19,11 +20,12 @@ from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
 from media_pipelines.cli.output import INTERRUPTED, err, print_json
 from media_pipelines.cli.printable import printable, printable_lines
 from media_pipelines.cli.recover import recover
+from media_pipelines.cli.start import start
 from media_pipelines.cli.watching import end_with, follow_log, wait_for
 
 app = typer.Typer(help="Ask for jobs and look at them.", no_args_is_help=True)
 
-for command in (cancel, pause, resume, retry, priority, clear, recover, cleanup):
+for command in (cancel, pause, resume, retry, priority, clear, recover, cleanup, start):
     app.command()(command)
 
 AS_JSON = typer.Option(False, "--json", help="Print JSON, with the API's field names.")
@@ -68,14 +70,16 @@ def report(settings: Settings, job: queue.Job, *, wait: bool, as_json: bool) -> 
 
 @app.command("list")
 def list_jobs(
-    status: JobStatus | None = typer.Option(None, "--status"),
+    status: JobStatus | None = typer.Option(
+        None, "--status", help="`queued`, as VPO means it, is all that waits: pending and queued."
+    ),
     kind: JobType | None = typer.Option(None, "--type"),
     limit: int = typer.Option(50, "--limit", min=1, max=1_000_000),
     as_json: bool = AS_JSON,
 ) -> None:
     """List jobs, newest first."""
     with engine_for(load_settings()).connect() as connection:
-        found = queue.page(connection, queue.Filters(status=status, type=kind and kind.value), limit=limit)
+        found = _page(connection, status, kind and kind.value, limit)
         video_paths = videos.paths(connection, {job.video_id for job in found.jobs if job.video_id})
     if as_json:
         print_json([wire.Job.model_validate(job).model_dump(mode="json") for job in found.jobs])
@@ -84,6 +88,13 @@ def list_jobs(
         typer.echo(line)
     if found.total > len(found.jobs):
         err.print(f"{len(found.jobs)} of {found.total} jobs; --limit shows more")
+
+
+def _page(connection: sa.Connection, status: JobStatus | None, kind: str | None, limit: int) -> queue.Page:
+    wanted = [JobStatus.PENDING, JobStatus.QUEUED] if status == JobStatus.QUEUED else [status]
+    pages = [queue.page(connection, queue.Filters(status=each, type=kind), limit=limit) for each in wanted]
+    newest_first = sorted((job for page in pages for job in page.jobs), key=lambda job: job.created_at, reverse=True)
+    return queue.Page(newest_first[:limit], sum(page.total for page in pages))
 
 
 @app.command()
@@ -128,7 +139,7 @@ def logs(
 
 @app.command()
 def status(as_json: bool = AS_JSON) -> None:
-    """Count jobs by status."""
+    """Count jobs by status, as VPO does: queued is all that waits. `--json` counts pending and queued apart."""
     settings = load_settings()
     with engine_for(settings).connect() as connection:
         found, switch = queue.stats(connection), lifecycle.switch(connection)

@@ -11,12 +11,13 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from jobqueue_bridge.settings import Settings, as_text, load_settings, origin_of, variable_of
+from jobqueue_bridge.settings import Settings, Shutdown, as_text, load_settings, origin_of, variable_of
 from media_pipelines.cli.output import DONE, FAILED, NOT_RUNNING, err, fail, out, print_json, print_table
 from media_pipelines.platform.errors import PlatformError
 from media_pipelines.platform.lock import AlreadyRunning, Holder, holder_of
 
 _DOWN_PATIENCE_S = 300.0
+_BETWEEN_SIGNALS_S = 0.5
 _SECRETS = ("jwt_secret",)
 
 config_app = typer.Typer(help="Show the settings.", invoke_without_command=True)
@@ -27,7 +28,7 @@ def up(
 ) -> None:
     """Start the platform: database, Dagster, the bridge API."""
     settings = load_settings()
-    with _Display() as display:
+    with Display() as display:
         try:
             _start(settings, display, detach=detach)
         except AlreadyRunning as error:
@@ -37,7 +38,7 @@ def up(
             out.print(f"{error}", markup=False, soft_wrap=True)
 
 
-def _start(settings: Settings, display: "_Display", *, detach: bool) -> None:
+def _start(settings: Settings, display: "Display", *, detach: bool) -> None:
     if holder := holder_of(settings):
         raise AlreadyRunning(holder)
     if detach:
@@ -51,7 +52,7 @@ def _start(settings: Settings, display: "_Display", *, detach: bool) -> None:
         run_platform(settings, display)
 
 
-class _Display:
+class Display:
     """The start as it happens: a line for each step, with a spinner where somebody looks."""
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class _Display:
         self._began: dict[str, float] = {}
         self.hint = "`media-pipelines down` stops it."
 
-    def __enter__(self) -> "_Display":
+    def __enter__(self) -> "Display":
         self._progress.start()
         return self
 
@@ -99,29 +100,42 @@ class _Display:
     def lost(self, reason: str) -> None:
         err.print(f"{reason}: starting again", markup=False)
 
+    def finishing(self, jobs: int, seconds: float) -> None:
+        err.print(f"{jobs} running jobs may finish, within {seconds:.0f} s; a second Ctrl-C hands them back at once")
+
     def stopping(self) -> None:
         self.close()
         err.print("Stopping …")
 
 
-def down() -> None:
-    """Stop the platform in order and wait for it."""
+def down(
+    now: bool = typer.Option(False, "--now", help="Hand running jobs back at once, whatever the setting says."),
+) -> None:
+    """Stop the platform in order and wait for it. Running jobs finish or are handed back, as MEDIA_SHUTDOWN says."""
     settings = load_settings()
     holder = holder_of(settings)
     if holder is None:
         out.print("The platform is not running.")
         return
-    if not _stopped(settings, holder):
-        fail(f"The platform (pid {holder.pid}) is still stopping after {_DOWN_PATIENCE_S:g} s: see {settings.logs_dir}")
+    if settings.shutdown == Shutdown.FINISH and not now:
+        err.print("Running jobs may finish; `media-pipelines down --now` hands them back.", soft_wrap=True)
+    if not stopped(settings, holder, now=now):
+        fail(f"The platform (pid {holder.pid}) is still stopping: see {settings.logs_dir}")
     out.print("The platform has stopped.")
 
 
-def _stopped(settings: Settings, holder: Holder) -> bool:
-    """Ask it, and wait until it has let go of its lock and ended."""
-    deadline = time.monotonic() + _DOWN_PATIENCE_S
+def stopped(settings: Settings, holder: Holder, *, now: bool) -> bool:
+    """Ask it, and wait until it has let go of its lock and ended. False: it took longer than it may."""
+    finishing_s = settings.shutdown_timeout_seconds if settings.shutdown == Shutdown.FINISH else 0
+    deadline = time.monotonic() + _DOWN_PATIENCE_S + finishing_s
     process = psutil.Process(holder.pid)
     try:
         process.terminate()
+        if now:
+            time.sleep(_BETWEEN_SIGNALS_S)  # two that come together are one
+            process.terminate()
+    except psutil.NoSuchProcess:
+        return True
     except psutil.AccessDenied:
         fail(f"The platform (pid {holder.pid}) belongs to {process.username()}: only that user can stop it")
     while holder_of(settings) is not None:
@@ -252,4 +266,4 @@ def _shown(settings: Settings, field: str) -> object:
         return "••••••" if value else ""
     if field == "database_url" and value:
         return settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=True)
-    return value if isinstance(value, bool | int | float) else as_text(value)
+    return value if isinstance(value, bool | int | float | None) else as_text(value)

@@ -275,7 +275,7 @@ def _metric(metric: Metric, video: VideoPlan | None = None) -> str:
         return "xpsnr"
     large = video is not None and (video.width > _LARGE_WIDTH or video.height > _LARGE_HEIGHT)
     model = ":model=version=vmaf_4k_v0.6.1" if large else ""
-    return f"libvmaf=n_threads={os.cpu_count() or 1}{model}"
+    return f"libvmaf=n_threads={len(os.sched_getaffinity(0))}{model}"
 
 
 def _part(part: Sample) -> list[str]:

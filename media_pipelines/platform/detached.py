@@ -9,21 +9,26 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from jobqueue_bridge.drains import Terms
 from jobqueue_bridge.errors import QueueError
 from jobqueue_bridge.settings import Settings, load_settings
+from media_pipelines.platform import drained
 from media_pipelines.platform.errors import PlatformError
 from media_pipelines.platform.preflight import check_folders
-from media_pipelines.platform.programs import MARK, environment
+from media_pipelines.platform.programs import CHILD, MARK, environment
 from media_pipelines.platform.run import Reporter, run_platform
 
 _LOG_BYTES = 5 * 1024**2
 
 
-def start(settings: Settings, report: Reporter) -> None:
-    """Return once a platform in the background is healthy. Raises PlatformError with its reason otherwise."""
+def start(settings: Settings, report: Reporter, terms: Terms | None = None) -> None:
+    """Return once a platform in the background is healthy. Raises PlatformError with its reason otherwise.
+
+    One that is started for a drain admits what its terms allow, and ends with the thread that called this.
+    """
     check_folders(settings)
     reading, writing = os.pipe()
-    process = _spawn(settings, writing)
+    process = _spawn(settings, writing, terms)
     os.close(writing)
     try:
         with open(reading, encoding="utf-8") as lines:  # noqa: PTH123 - a descriptor, not a path
@@ -37,12 +42,15 @@ def start(settings: Settings, report: Reporter) -> None:
     raise PlatformError(f"The platform ended with {process.wait()} before it was up: see {_log_file(settings)}")
 
 
-def _spawn(settings: Settings, writing: int) -> "subprocess.Popen[bytes]":
+def _spawn(settings: Settings, writing: int, terms: Terms | None) -> "subprocess.Popen[bytes]":
+    us = (sys.executable, "-m", "media_pipelines.platform.detached", str(writing))
+    ends_with_us = (sys.executable, "-S", "-P", str(CHILD), "--die-with-parent=TERM", "--")
+    command = us if terms is None else (*ends_with_us, *us, drained.to_text(terms))
     variables = environment(settings)
     del variables[MARK]  # the platform itself is not among what it may find left over
     with _log(settings).open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "media_pipelines.platform.detached", str(writing)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -114,6 +122,9 @@ class _Pipe:
     def lost(self, reason: str) -> None:
         print(reason, "- starting again", flush=True)  # noqa: T201 - stdout is its log
 
+    def finishing(self, jobs: int, seconds: float) -> None:
+        print(f"{jobs} running jobs may finish, within {seconds:.0f} s", flush=True)  # noqa: T201
+
     def stopping(self) -> None:
         self._send("stopping")
 
@@ -124,7 +135,7 @@ class _Pipe:
 def main() -> None:
     pipe = _Pipe(int(sys.argv[1]))
     try:
-        run_platform(load_settings(), pipe)
+        run_platform(load_settings(), pipe, drained.from_text(sys.argv[2]) if len(sys.argv) > 2 else None)
     except PlatformError as error:
         pipe.error(str(error), error.exit_code)
         sys.exit(str(error))

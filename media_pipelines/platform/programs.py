@@ -19,7 +19,7 @@ DAEMON, WEBSERVER, API = "daemon", "webserver", "api"
 # Every process of a platform carries this, with the home as value, so that those left over can be found.
 MARK = "MEDIA_PIPELINES_PLATFORM"
 
-_CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).with_name("child.py")
 _LOG_BYTES, _LOG_BACKUPS = "10MB", 5
 
 
@@ -46,7 +46,7 @@ def cluster_of(settings: Settings) -> Cluster:
 def programs(settings: Settings, workspace: Path) -> list[Program]:
     """Everything `up` runs, in the order in which it starts."""
     python = (sys.executable, "-m")
-    dies_with_us = (sys.executable, "-S", "-P", str(_CHILD), "--die-with-parent=TERM", "--", *python)
+    dies_with_us = (sys.executable, "-S", "-P", str(CHILD), "--die-with-parent=TERM", "--", *python)
     embedded = [
         Program(
             POSTGRES,
@@ -173,7 +173,7 @@ def launch(settings: Settings, configuration: Path) -> subprocess.Popen[bytes]:
     with (settings.logs_dir / "supervisord.log").open("ab") as output:
         return subprocess.Popen(
             [
-                *(sys.executable, "-S", "-P", str(_CHILD)),
+                *(sys.executable, "-S", "-P", str(CHILD)),
                 *("--adopt-orphans", "--die-with-parent=TERM", "--", *supervisord),
             ],
             stdin=subprocess.DEVNULL,

@@ -6,17 +6,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 import psutil
 
-from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.drains import Terms
+from jobqueue_bridge.settings import Settings, Shutdown
 from media_pipelines.platform import (
     child,
     dagster_home,
+    drained,
     health,
     lock,
     orphans,
@@ -52,6 +54,8 @@ class Reporter(Protocol):
 
     def lost(self, reason: str) -> None: ...
 
+    def finishing(self, jobs: int, seconds: float) -> None: ...
+
     def stopping(self) -> None: ...
 
 
@@ -60,14 +64,20 @@ class StopRequested(PlatformError):
 
 
 class _Stop:
-    """Set by SIGTERM, SIGINT or SIGHUP while the platform lives."""
+    """Set by SIGTERM, SIGINT or SIGHUP while the platform lives; a second signal says: at once."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._event, self._again = threading.Event(), threading.Event()
 
     def request(self, number: int, frame: FrameType | None) -> None:
         del number, frame
+        if self._event.is_set():
+            self._again.set()
         self._event.set()
+
+    def hurry(self, seconds: float) -> bool:
+        """Sleep; whether a second signal has come."""
+        return self._again.wait(seconds)
 
     @property
     def requested(self) -> bool:
@@ -89,9 +99,12 @@ class _Stop:
                 signal.signal(number, handler)
 
 
-def run_platform(settings: Settings, report: Reporter, *, start_timeout_s: float = START_TIMEOUT_S) -> None:
+def run_platform(
+    settings: Settings, report: Reporter, terms: Terms | None = None, *, start_timeout_s: float = START_TIMEOUT_S
+) -> None:
     """Bring the platform up, keep it, and return once a signal has ended it in order.
 
+    With `terms` it lives for one drain, and admits nothing but within them.
     Raises AlreadyRunning, NotUsable (nothing was started) or StartFailed (everything was stopped again).
     """
     stop = _Stop()
@@ -103,7 +116,7 @@ def run_platform(settings: Settings, report: Reporter, *, start_timeout_s: float
         preflight.check_machine(settings)
         report.done("checks")
         while not stop.requested:
-            _run_once(settings, report, stop, start_timeout_s)
+            _run_once(settings, report, stop, terms, start_timeout_s)
 
 
 def _end_left_overs(settings: Settings) -> None:
@@ -113,7 +126,7 @@ def _end_left_overs(settings: Settings) -> None:
         postgres.stop_left_over(programs.cluster_of(settings))
 
 
-def _run_once(settings: Settings, report: Reporter, stop: _Stop, start_timeout_s: float) -> None:
+def _run_once(settings: Settings, report: Reporter, stop: _Stop, terms: Terms | None, start_timeout_s: float) -> None:
     """Until a stop is requested, or supervisord was lost after it had been steady: then run again."""
     if settings.embedded:
         postgres.prepare(programs.cluster_of(settings))
@@ -121,9 +134,14 @@ def _run_once(settings: Settings, report: Reporter, stop: _Stop, start_timeout_s
     members = programs.programs(settings, workspace)
     process = programs.launch(settings, programs.render(settings, members))
     try:
-        _Start(settings, report, stop, process, start_timeout_s).bring_up(members)
+        _Start(settings, report, stop, process, terms, start_timeout_s).bring_up(members)
         report.ready(*lock.addresses(settings))
-        _keep(process, stop, report)
+        with suppress(StopRequested):
+            _keep(process, stop, report)
+        if stop.requested and settings.shutdown == Shutdown.FINISH:
+            drained.let_finish(
+                settings, lambda seconds: stop.hurry(seconds) or process.poll() is not None, report.finishing
+            )
     except StopRequested:
         pass
     finally:
@@ -163,10 +181,11 @@ class _Start:
         report: Reporter,
         stop: _Stop,
         process: "subprocess.Popen[bytes]",
+        terms: Terms | None,
         timeout_s: float,
     ) -> None:
         self._settings, self._report, self._stop, self._process = settings, report, stop, process
-        self._supervisor = Supervisor(settings)
+        self._supervisor, self._terms = Supervisor(settings), terms
         self._deadline = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
         self._starts: dict[str, set[int]] = {}
@@ -205,6 +224,7 @@ class _Start:
         self._report.begins("migrations")
         try:
             migrate(self._settings)
+            drained.begin(self._settings, self._terms)
         except (SQLAlchemyError, CommandError) as error:
             raise StartFailed("migrations", str(error).splitlines()[0]) from error
         self._report.done("migrations")

@@ -20,6 +20,7 @@ from jobqueue_bridge.retry import FailureKind
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory
 from media_pipelines.resources.attempt import Attempt, claim
+from media_pipelines.resources.cores import keep_to_cores
 
 # An ffmpeg that somebody killed says nothing against the file: try again at once.
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
@@ -82,6 +83,8 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise DagsterExecutionInterruptedError()
         self._held = held
         held.log(f"Attempt {self.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
+        if kept := keep_to_cores(settings, job.id):
+            held.log(kept)
         return held
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lifecycle, queue, windows
+from jobqueue_bridge import admission, drains, lifecycle, limits, queue, windows
 from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import Checked, Job, NewJob
@@ -72,21 +72,28 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
     with engine_for(settings).begin() as connection:
         if not queue.lock_dispatch(connection):
             return []
-        ready = [job for job in queue.ready(connection) if _could_run(connection, job, settings)]
+        found = queue.ready(connection)
+        ready = [job for job in found if _could_run(connection, job, settings)]
         if reason := lifecycle.switch(connection).reason:
             queue.note_waiting(connection, ready, [admission.Waiting(job.id, reason) for job in ready])
             return []
         active = queue.active(connection) if ready else []
+        in_force = drains.in_force(connection, [job.id for job in ready])
         capacity = _capacity(settings, gpu, active)
+        dispatched: list[Dispatched] = []
         while ready:
-            plan = admission.admit(_as_ready(ready, settings), active, capacity)
+            weighed, held = limits.may_be_weighed(_as_ready(ready, settings), in_force)
+            plan, shares = limits.share_out(admission.admit(weighed, active, capacity), in_force)
             checked = _check_admitted(connection, plan.admitted, ready, settings)
             if len(checked) == len(plan.admitted):
-                queue.note_waiting(connection, ready, plan.waiting)
-                return _admit(connection, plan.admitted, checked)
+                queue.note_waiting(connection, ready, limits.in_line(ready, [*held, *plan.waiting]))
+                dispatched = _admit(connection, plan.admitted, checked)
+                drains.count(connection, {row.job.id: shares[row.job.id] for row in dispatched if row.job.id in shares})
+                break
             refused = {entry.id for entry in plan.admitted} - checked.keys()
             ready = [job for job in ready if job.id not in refused]
-        return []
+        drains.note_refused(connection, {job.id for job in found} - {job.id for job in ready}, in_force)
+        return dispatched
 
 
 def _could_run(connection: sa.Connection, job: Job, settings: Settings) -> bool:

@@ -89,7 +89,7 @@ def test_an_empty_file_changes_nothing(configure: Configure, text: str) -> None:
 def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(configure: Configure, field: str) -> None:
     assert variable_of(field).isupper()
     default = getattr(load_settings(), field)
-    configure(f"{field}: {str(default) or chr(39) * 2}\n")
+    configure(f"{field}: {'null' if default is None else str(default) or chr(39) * 2}\n")
     settings = load_settings()
     assert getattr(settings, field) == default
     assert origin_of(settings, field) == "config.yaml"
@@ -121,6 +121,15 @@ def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(confi
         ("MEDIA_WINDOWS", '{"gpu_ai": ["01:00-02:00", "3:00-3:00"]}', "gpu_ai: '3:00-3:00' ends when it begins"),
         ("MEDIA_WINDOWS", '{"gpu_ai": []}', "gpu_ai: expected a window"),
         ("MEDIA_WINDOWS", '{"gpu_ai": {"from": 1}}', "gpu_ai: expected a window"),
+        ("MEDIA_RETENTION_DAYS", "-1", "greater than or equal to 0"),
+        ("MEDIA_AUTO_PURGE", "perhaps", "valid boolean"),
+        ("MEDIA_WORKER_MAX_FILES", "0", "greater than or equal to 1"),
+        ("MEDIA_WORKER_MAX_DURATION", "0", "greater than or equal to 1"),
+        ("MEDIA_WORKER_CPU_CORES", "half", "valid integer"),
+        ("MEDIA_WORKER_END_BY", "25:00", "must be a time of day as HH:MM, from 00:00 to 23:59 (got '25:00')"),
+        ("MEDIA_WORKER_END_BY", "6", "must be a time of day as HH:MM"),
+        ("MEDIA_SHUTDOWN", "wait", "'hand_back' or 'finish'"),
+        ("MEDIA_SHUTDOWN_TIMEOUT_SECONDS", "-1", "greater than or equal to 0"),
         ("DATABASE_URL", "mysql://u:secret@h/d", "must be a postgresql:// URL"),
         ("DATABASE_URL", "postgresql://u:secret@h:port/d", "is no URL of the form"),
         ("DATABASE_URL", "postgresql://u:secret@h:99x/d", "is no URL of the form"),
@@ -235,3 +244,53 @@ def test_both_drivers_reach_the_database_of_the_url(home: Path, monkeypatch: pyt
 def test_a_secret_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDIA_JWT_SECRET", "hunter2")
     assert "hunter2" not in repr(load_settings())
+
+
+# As VPO's guide shows it.
+VPO_FILE = """
+jobs:
+  retention_days: 30      # Days to keep completed jobs
+  auto_purge: true        # Purge old jobs on worker start
+  temp_directory: null    # Temp dir for transcoding (null = source dir)
+  backup_original: true   # Keep backup of original files
+
+worker:
+  max_files: null         # No limit by default
+  max_duration: null      # No limit by default
+  end_by: null            # No deadline by default
+  cpu_cores: null         # Use all cores by default
+"""
+
+
+def test_vpos_own_file_is_taken_as_it_is(configure: Configure) -> None:
+    default = load_settings()
+    configure(VPO_FILE)
+    settings = load_settings()
+    assert settings == default
+    assert origin_of(settings, "worker_end_by") == origin_of(settings, "retention_days") == "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("written", "end_by"),
+    [("05:59", "05:59"), ("22:30", "22:30"), ("'22:30'", "22:30"), ("6:05", "06:05"), ("0:00", "00:00")],
+)
+def test_a_time_of_day_needs_no_quotes_although_yaml_reads_some_as_numbers(
+    configure: Configure, written: str, end_by: str
+) -> None:
+    configure(f"worker: {{max_files: 5, max_duration: 28800, end_by: {written}, cpu_cores: 4}}\n")
+    settings = load_settings()
+    assert (settings.worker_max_files, settings.worker_max_duration, settings.worker_cpu_cores) == (5, 28800, 4)
+    assert settings.worker_end_by == end_by
+
+
+def test_an_unknown_key_of_a_group_is_named_with_its_group(configure: Configure) -> None:
+    configure("worker:\n  max_jobs: 5\njobs:\n  retention: 5\n")
+    assert refused() == {
+        "worker.max_jobs": "there is no such setting",
+        "jobs.retention": "there is no such setting",
+    }
+
+
+def test_a_group_that_is_no_group_is_named(configure: Configure) -> None:
+    configure("worker: 5\njobs:\n")
+    assert refused() == {"worker": "there is no such setting"}
