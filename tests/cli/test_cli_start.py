@@ -205,10 +205,10 @@ def test_after_a_signal_what_runs_may_finish_and_after_a_second_one_it_is_left(
     told: tuple[str, int, int],
 ) -> None:
     platform.may_end.clear()
-    started = command("jobs", "start", "--max-files", "5", "--no-purge", "--json")
-    eventually(lambda: connection.scalar(sa.select(sa.func.count()).select_from(drains_table)) == 1)
     scans(1)
     eventually(lambda: statuses(connection) == ["running"])
+    started = command("jobs", "start", "--max-duration", "3600", "--no-purge", "--json")
+    eventually(lambda: connection.scalar(sa.select(drains_table.c.ends_at)) is not None)
 
     started.send_signal(signal.SIGTERM)
     eventually(lambda: connection.scalar(sa.select(drains_table.c.closed_at)) is not None)
