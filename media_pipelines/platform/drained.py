@@ -16,6 +16,7 @@ from jobqueue_bridge.settings import Settings
 
 _START_PATIENCE_S = 120.0
 _LOOK_S = 1.0
+_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
 
 
 def name_of(settings: Settings) -> str:
@@ -47,9 +48,8 @@ def let_finish(settings: Settings, hurry: Callable[[float], bool], finishing: Ca
     """
     deadline_s = time.monotonic() + settings.shutdown_timeout_seconds
     terms = Terms(uuid4(), "the platform", limited=True, platform=name_of(settings))
-    with engine_for(settings).begin() as connection:
-        drains.open_drain(connection, terms)
-        drains.close_all(connection)
+    if not _keep_still(settings, terms):
+        return
     said = False
     while (left_s := deadline_s - time.monotonic()) > 0:
         state = _beat(settings, terms)
@@ -62,10 +62,21 @@ def let_finish(settings: Settings, hurry: Callable[[float], bool], finishing: Ca
             return
 
 
+def _keep_still(settings: Settings, terms: Terms) -> bool:
+    """Whether the dispatcher will admit nothing; where its database is away, nothing can finish either."""
+    try:
+        with engine_for(settings).begin() as connection:
+            drains.open_drain(connection, terms)
+            drains.close_all(connection)
+    except _AWAY:
+        return False
+    return True
+
+
 def _beat(settings: Settings, terms: Terms) -> drains.State | None:
     """None: the database is away, or the row is gone."""
     try:
         with engine_for(settings).begin() as connection:
             return drains.beat(connection, terms.id)
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError):
+    except _AWAY:
         return None
