@@ -241,14 +241,11 @@ def switch(connection: sa.Connection) -> Switch:
 def pause_queue(connection: sa.Connection, by: str) -> Switch:
     """Nothing more is admitted, and what was admitted and has not begun goes back in line. What runs goes on. Paused
     twice, it keeps its first instant."""
+    queue.wait_for_dispatch(connection)
     connection.execute(
         sa.update(queue_switch).where(queue_switch.c.paused_at.is_(None)).values(paused_at=sa.func.now(), paused_by=by)
     )
-    connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.status == JobStatus.QUEUED.value)
-        .values(status=JobStatus.PENDING.value, run_id=None)
-    )
+    queue.return_queued_to_pending(connection, sa.select(jobs.c.id))
     return switch(connection)
 
 

@@ -202,7 +202,6 @@ class Settings(BaseSettings):
     )
     purge_at: str = Field(
         default="04:30",
-        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
         validation_alias="MEDIA_PURGE_AT",
         description="When old jobs and old Dagster runs are purged each night, in the nightly compilation's time zone.",
     )
@@ -279,18 +278,12 @@ class Settings(BaseSettings):
         """VPO writes null for none."""
         return "" if value is None else str(Path(value).expanduser().absolute()) if value else value
 
-    @field_validator("purge_at", mode="before")
-    @classmethod
-    def _minutes_as_a_time(cls, value: Any) -> Any:
-        """YAML reads 14:30 without quotes as a number of minutes."""
-        return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and value is not True else value
-
     @field_validator("worker_max_files", "worker_max_duration", "worker_end_by", "worker_cpu_cores", mode="before")
     @classmethod
     def _empty_is_no_limit(cls, value: Any) -> Any:
         return None if value == "" else value
 
-    @field_validator("worker_end_by", mode="before")
+    @field_validator("worker_end_by", "purge_at", mode="before")
     @classmethod
     def _is_wall_time(cls, value: Any) -> Any:
         """YAML reads an unquoted 22:30 as a number to the base of 60, and 05:59 as text."""

@@ -9,7 +9,7 @@ import dagster as dg
 
 from jobqueue_bridge import retention
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.settings import Settings, load_settings, wall_time
 from media_pipelines.history import purge_runs
 
 _AT_WORK_S = 10.0
@@ -53,6 +53,5 @@ def purge_a_part(
 
 def latest_night(settings: Settings, now: datetime) -> str:
     """The date of the latest `purge_at` that is past, by the local clock."""
-    hour, minute = map(int, settings.purge_at.split(":"))
-    is_past = (now.hour, now.minute) >= (hour, minute)
+    is_past = now.time() >= wall_time(settings.purge_at)
     return str(now.date() - timedelta(days=0 if is_past else 1))
