@@ -8,6 +8,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -49,7 +50,7 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _sayer(console: Console):  # type: ignore[no-untyped-def]
+def _sayer(console: Console) -> Callable[[str], None]:
     began_s = time.monotonic()
     return lambda text: console.print(f"{time.monotonic() - began_s:6.1f} s  {text}", markup=False)
 

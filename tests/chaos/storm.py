@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 import sqlalchemy as sa
@@ -54,14 +55,12 @@ class Storm:
         targets = [target for target, share in _SHARES.items() for _ in range(max(1, count * share // 100))]
         targets = (targets + [Target.RUN] * count)[:count]
         self._rng.shuffle(targets)
-        self._spread((f"SIGKILL {target}", lambda target=target: self._kill(target)) for target in targets)
+        self._spread((f"SIGKILL {target}", partial(self._kill, target)) for target in targets)
 
     def plan_stops(self, count: int, lease_s: float) -> None:
         """Runs stopped for longer than their lease and then continued: alone, or with all their children."""
-        self._spread(
-            ("SIGSTOP run", lambda whole=whole, lasts=lasts: self._stop(lasts, whole_group=whole))
-            for whole, lasts in [(self._rng.random() < 0.5, lease_s + self._rng.uniform(1, 8)) for _ in range(count)]
-        )
+        drawn = [(lease_s + self._rng.uniform(1, 8), self._rng.random() < 0.5) for _ in range(count)]
+        self._spread(("SIGSTOP run", partial(self._stop, lasts, whole_group=whole)) for lasts, whole in drawn)
 
     def plan_freeze(self, seconds: float) -> None:
         self._add(Blow(0.5, f"Postgres frozen for {seconds:.0f} s", lambda: self._freeze(seconds)))

@@ -3,11 +3,13 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import sqlalchemy as sa
 
 from jobqueue_bridge import queue, videos
@@ -88,16 +90,9 @@ class Verdict:
         return [entry.name for entry in self._settings.runs_dir.iterdir()] if self._settings.runs_dir.exists() else []
 
     def _orphans(self) -> list[str]:
-        """Those that no supervised program has started, or that it has left to supervisord."""
-        supervised = set(self._victims.programs().values())
-        marked = {process.pid: process for process in self._victims.marked()}
-        roots = [process for process in marked.values() if process.ppid() not in marked]
-        heads = {process.pid for process in roots}
-        return [
-            f"{process.pid} {' '.join(process.cmdline())[:120]}"
-            for process in marked.values()
-            if process.pid not in supervised and (process.pid not in heads and process.ppid() in heads)
-        ]
+        """Whoever is neither supervisord, nor one of its programs, nor started by one of those."""
+        supervised = self._victims.supervised()
+        return [f"{process.pid} {_command(process)}" for process in self._victims.marked() if process not in supervised]
 
     def _partials(self) -> list[str]:
         below = [path for path in self._root.rglob("*") if ".partial" in path.name]
@@ -162,7 +157,6 @@ class Verdict:
     def _nothing_else(self, jobs: Sequence[Job]) -> Finding:
         """Each output once, and no file that nobody owes: a second copy under another name would be one."""
         outputs = [path for job in self._completed(jobs) if (path := _output(job)) is not None]
-        transcoded = {path for path in outputs if path.startswith("library/films/")}
         twice = sorted({path for path in outputs if outputs.count(path) > 1})
         announced = {str((job.result or {}).get("publishing")) for job in jobs if job.status == JobStatus.FAILED}
         owed = {
@@ -170,7 +164,7 @@ class Verdict:
             *(video.path for video in self._videos),
             *(str(change["backup"]) for change in self._changes if change["state"] == ChangeState.DONE),
             *announced,
-        } | transcoded
+        }
         there = {str(path.relative_to(self._root)) for path in self._root.rglob("*") if path.is_file()}
         unowned = [f"{path} belongs to no job" for path in sorted(there - owed)]
         return Finding("each output is there once", len(there), [*(f"{path} is two jobs'" for path in twice), *unowned])
@@ -243,6 +237,12 @@ class Verdict:
             for path in made
             if path not in known and path not in announced and path.rpartition("/")[0] not in unscanned
         ]
+
+
+def _command(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())[:120]
+    return "(gone by now)"
 
 
 def _output(job: Job) -> str | None:

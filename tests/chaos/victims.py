@@ -87,11 +87,15 @@ class Victims:
         """Every process of this platform that is alive."""
         return list(_alive_with_mark(self._settings))
 
-    def programs(self) -> dict[str, int]:
-        try:
-            return {state.name: state.pid for state in self._supervisor.states().values() if state.pid is not None}
-        except NotRunning:
-            return {}
+    def supervised(self) -> set[psutil.Process]:
+        """supervisord, its programs, and what these have started."""
+        found: set[psutil.Process] = set()
+        with suppress(NotRunning, psutil.Error):
+            for state in self._supervisor.states().values():
+                if state.pid is not None:
+                    program = psutil.Process(state.pid)
+                    found |= {program, *program.children(recursive=True), *program.parents()[:1]}
+        return found
 
 
 def run_ids(settings: Settings) -> list[str]:
