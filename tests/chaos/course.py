@@ -136,7 +136,7 @@ class Course:
         share = self.ended / self.plan.jobs
         self.storm.step(share)
         if self._late and share * 1.2 > 1 - len(self._late) / (self.plan.jobs * _LATE_SHARE):
-            self._enqueue_through_api(self._late.pop())
+            self._enqueue_through_api()
         return self.storm.over and not self._late and self._all_ended()
 
     def _watch_until(self, done: Callable[[], bool], show: Show) -> None:
@@ -160,11 +160,12 @@ class Course:
         with engine_for(self.settings).begin() as connection:
             self._accepted |= {queue.enqueue(connection, job, self.settings).id for job in asked}
 
-    def _enqueue_through_api(self, job: NewJob) -> None:
+    def _enqueue_through_api(self) -> None:
         """As a client does whose server dies: where no answer came, look whether the job is there, else ask again."""
-        while (found := self._posted(job) or self._found(job)) is None:
-            time.sleep(0.5)
-        self._accepted.add(found)
+        found = self._posted(self._late[-1]) or self._found(self._late[-1])
+        if found is not None:
+            self._accepted.add(found)
+            self._late.pop()
 
     def _posted(self, job: NewJob) -> UUID | None:
         body: dict[str, Any] = {"type": job.type, "params": job.params, "priority": job.priority}
@@ -175,7 +176,7 @@ class Course:
             {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=5) as response:
                 answer = json.loads(response.read())
         except urllib.error.HTTPError as refused:
             if refused.code < 500 and refused.code != 409:
