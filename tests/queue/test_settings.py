@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import tzlocal
 
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
@@ -166,8 +167,11 @@ def test_windows_reach_the_processes_of_the_platform_as_they_are(
 
 
 def test_the_clock_is_the_systems_unless_told_otherwise(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    assert load_settings().zone == ZoneInfo("Asia/Tokyo")
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        tzlocal.reload_localzone()  # it remembers what it found
+        assert load_settings().zone == ZoneInfo("Asia/Tokyo")
+    tzlocal.reload_localzone()
 
 
 def test_every_bad_value_is_named_at_once(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
