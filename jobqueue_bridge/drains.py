@@ -176,7 +176,7 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
     if connection.execute(alive).rowcount != 1:
         return None
     own = sa.exists().where(drain_jobs.c.job_id == jobs.c.id, _is_of(drain_id))
-    pending, retrying = _status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
+    pending, retrying = queue.status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
     next_retry = sa.select(sa.func.min(jobs.c.retry_after)).where(pending, retrying)
     line = (jobs.c.priority, jobs.c.created_at, jobs.c.id)
     row = connection.execute(
@@ -189,7 +189,7 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
             queue.tally(JobStatus.PENDING).label("waiting"),
             _number(pending, retrying).label("retrying"),
             next_retry.scalar_subquery().label("next_retry_at"),
-            _number(_status_in([JobStatus.PAUSED])).label("paused"),
+            _number(queue.status_in([JobStatus.PAUSED])).label("paused"),
             sa.select(jobs.c.waiting_reason)
             .where(pending, jobs.c.queue_position.is_not(None))
             .order_by(*line)
@@ -260,10 +260,4 @@ def _is_of(drain_id: UUID) -> sa.ColumnElement[bool]:
 
 
 def _is_active() -> sa.ColumnElement[bool]:
-    return _status_in(ACTIVE)
-
-
-def _status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
-    """Written out in the statement, so that the partial indexes also fit a prepared plan."""
-    names = [status.value for status in wanted]
-    return jobs.c.status.in_(sa.bindparam("status", names, expanding=True, literal_execute=True, unique=True))
+    return queue.status_in(ACTIVE)

@@ -196,7 +196,7 @@ def latest_done_of(connection: sa.Connection, video_ids: Collection[UUID]) -> di
     """By video."""
     rows = connection.execute(
         sa.select(*_COLUMNS)
-        .distinct(file_changes.c.video_id)
+        .ext(pg.distinct_on(file_changes.c.video_id))
         .where(file_changes.c.video_id == sa.any_(sa.cast(list(video_ids), pg.ARRAY(sa.Uuid))))
         .where(file_changes.c.state == ChangeState.DONE.value)
         .order_by(file_changes.c.video_id, file_changes.c.created_at.desc())

@@ -108,21 +108,13 @@ def log(connection: sa.Connection, lease: Lease, lines: Sequence[str], ages_s: S
 def record_encoder(connection: sa.Connection, lease: Lease, encoder: str) -> None:
     """Which encoder this attempt uses, and why. Raises LeaseLost."""
     _require(connection, lease)
-    connection.execute(
-        sa.update(job_attempts)
-        .where(job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt)
-        .values(encoder=storable(encoder))
-    )
+    _note(connection, lease, encoder=storable(encoder))
 
 
 def record_peak_vram(connection: sa.Connection, lease: Lease, mb: int) -> None:
     """The most GPU memory that this attempt was seen to hold. Raises LeaseLost."""
     _require(connection, lease)
-    connection.execute(
-        sa.update(job_attempts)
-        .where(job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt)
-        .values(peak_vram_mb=mb)
-    )
+    _note(connection, lease, peak_vram_mb=mb)
 
 
 def raise_vram(connection: sa.Connection, lease: Lease, mb: int) -> None:
@@ -323,8 +315,13 @@ def _close(connection: sa.Connection, lease: Lease, outcome: Outcome, error: str
 
 
 def _close_attempt(connection: sa.Connection, lease: Lease, outcome: Outcome, error: str | None) -> None:
+    _note(connection, lease, ended_at=sa.func.now(), outcome=outcome.value, error=error)
+
+
+def _note(connection: sa.Connection, lease: Lease, **values: Any) -> None:
+    """On the attempt's own row."""
     connection.execute(
         sa.update(job_attempts)
         .where(job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt)
-        .values(ended_at=sa.func.now(), outcome=outcome.value, error=error)
+        .values(**values)
     )

@@ -6,11 +6,12 @@ as several workers would.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Protocol
 from uuid import UUID
 
 from jobqueue_bridge.admission import Admitted, Plan, ReadyJob, Waiting
+from jobqueue_bridge.wall_clock import instants, shown
 
 STUCK_AFTER_S = 60.0
 """How long nothing may start or run before a drain without a limit on its time gives up."""
@@ -127,31 +128,7 @@ def next_wall_time(wanted: time, after: datetime, zone: tzinfo) -> datetime:
 
     Where clocks go back and show it twice, both count; where they jump over it, it is the instant of the jump.
     """
-    today = _wall(after, zone).date()
+    today = shown(after, zone).date()
     # a whole day may be missing: Samoa went without 30 December 2011
     days = (today + timedelta(days=days) for days in range(3))
-    found = (instant for day in days for instant in _instants(datetime.combine(day, wanted), zone))
-    return min(instant for instant in found if instant > after)
-
-
-def _instants(wanted: datetime, zone: tzinfo) -> list[datetime]:
-    earlier, later = (_instant(wanted.replace(fold=fold), zone) for fold in (0, 1))
-    if _wall(earlier, zone) == wanted:
-        return [earlier, later]
-    return [_jump(min(earlier, later), max(earlier, later), wanted, zone)]
-
-
-def _jump(before: datetime, after: datetime, wanted: datetime, zone: tzinfo) -> datetime:
-    """By halves, to the second: the first instant at which the wall shows `wanted` or later."""
-    while after - before > timedelta(seconds=1):
-        middle = before + (after - before) / 2
-        before, after = (middle, after) if _wall(middle, zone) < wanted else (before, middle)
-    return after.replace(microsecond=0)
-
-
-def _instant(wall: datetime, zone: tzinfo) -> datetime:
-    return wall.replace(tzinfo=zone).astimezone(UTC)
-
-
-def _wall(instant: datetime, zone: tzinfo) -> datetime:
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+    return min(instant for day in days for instant in instants(day, wanted, zone) if instant > after)

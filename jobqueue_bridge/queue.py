@@ -145,7 +145,7 @@ def _job(row: sa.Row[Any]) -> Job:
     return Job(**{**values, "status": JobStatus(values["status"])})
 
 
-def _status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
+def status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
     """Written out in the statement, so that the partial indexes also fit a prepared plan."""
     names = [status.value for status in wanted]
     return jobs.c.status.in_(sa.bindparam("status", names, expanding=True, literal_execute=True, unique=True))
@@ -154,7 +154,7 @@ def _status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
 def _has_lease() -> sa.ColumnElement[bool]:
     """Running, or paused in mid-run."""
     return sa.or_(
-        _status_in([JobStatus.RUNNING]), sa.and_(_status_in([JobStatus.PAUSED]), jobs.c.lease_token.is_not(None))
+        status_in([JobStatus.RUNNING]), sa.and_(status_in([JobStatus.PAUSED]), jobs.c.lease_token.is_not(None))
     )
 
 
@@ -278,7 +278,7 @@ def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: Jo
 
 
 def _live_holder(connection: sa.Connection, unique_key: str) -> UUID | None:
-    return connection.scalar(sa.select(jobs.c.id).where(jobs.c.unique_key == unique_key, _status_in(LIVE)))
+    return connection.scalar(sa.select(jobs.c.id).where(jobs.c.unique_key == unique_key, status_in(LIVE)))
 
 
 # The order in which the migration's partial index lists them.
@@ -455,14 +455,14 @@ def stats(connection: sa.Connection) -> Stats:
     by_status = _counts(connection, job_tallies.c.status)
     newest = (
         sa.select((jobs.c.completed_at - jobs.c.started_at).label("took"))
-        .where(_status_in([JobStatus.COMPLETED]), jobs.c.started_at.is_not(None))
+        .where(status_in([JobStatus.COMPLETED]), jobs.c.started_at.is_not(None))
         .order_by(jobs.c.created_at.desc())
         .limit(1000)
         .subquery()
     )
     took = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.avg(newest.c.took))))
     used = connection.scalar(
-        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)).where(_status_in([JobStatus.RUNNING]))
+        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)).where(status_in([JobStatus.RUNNING]))
     )
     return Stats(
         by_status={status: by_status.get(status.value, 0) for status in JobStatus},
@@ -503,7 +503,7 @@ def move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, **values: A
         sa.update(jobs)
         .where(
             jobs.c.id == job_id,
-            _status_in(status for status, targets in MOVES.items() if wanted in targets),
+            status_in(status for status, targets in MOVES.items() if wanted in targets),
             *([] if wanted in FINAL else [~live_twin]),
         )
         .values(status=wanted.value, **values)
@@ -520,7 +520,7 @@ def move_all(
         sa.update(jobs)
         .where(
             jobs.c.id.in_(job_ids),
-            _status_in(status for status, targets in MOVES.items() if wanted in targets and status not in FINAL),
+            status_in(status for status, targets in MOVES.items() if wanted in targets and status not in FINAL),
             *only,
         )
         .values(status=wanted.value, **values)
@@ -573,7 +573,7 @@ def ready(connection: sa.Connection) -> list[Job]:
 def is_ready() -> sa.ColumnElement[bool]:
     """Pending, and waiting for no time to come."""
     return sa.and_(
-        _status_in([JobStatus.PENDING]),
+        status_in([JobStatus.PENDING]),
         sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow()),
     )
 
@@ -581,7 +581,7 @@ def is_ready() -> sa.ColumnElement[bool]:
 def seconds_to_next_retry(connection: sa.Connection) -> float | None:
     """Until the next pending job's time comes; None: none waits for a time."""
     due = sa.select(sa.func.min(jobs.c.retry_after)).where(
-        _status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
+        status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
     )
     seconds = connection.scalar(sa.select(sa.func.extract("epoch", due.scalar_subquery() - utcnow())))
     return None if seconds is None else float(seconds)
@@ -589,7 +589,7 @@ def seconds_to_next_retry(connection: sa.Connection) -> float | None:
 
 def active(connection: sa.Connection) -> list[admission.ActiveJob]:
     """Every job that holds a slot. A job paused in mid-run holds its own, too: its process still has the memory."""
-    holds = sa.or_(_status_in(ACTIVE), _has_lease())
+    holds = sa.or_(status_in(ACTIVE), _has_lease())
     rows = connection.execute(
         sa.select(
             jobs.c.id,
@@ -636,9 +636,7 @@ def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Chec
 def _pending_and_unlocked(ids: Sequence[UUID]) -> sa.Select[tuple[UUID]]:
     """A row that somebody holds in an open transaction must not make the dispatcher wait for its end."""
     return (
-        sa.select(jobs.c.id)
-        .where(jobs.c.id.in_(ids), _status_in([JobStatus.PENDING]))
-        .with_for_update(skip_locked=True)
+        sa.select(jobs.c.id).where(jobs.c.id.in_(ids), status_in([JobStatus.PENDING])).with_for_update(skip_locked=True)
     )
 
 
@@ -663,7 +661,7 @@ def note_waiting(connection: sa.Connection, ready_jobs: Sequence[Job], waiting: 
         _note_changed(connection, changed)
     pushed_back = (
         sa.select(jobs.c.id)
-        .where(_status_in([JobStatus.PENDING]), jobs.c.queue_position.is_not(None))
+        .where(status_in([JobStatus.PENDING]), jobs.c.queue_position.is_not(None))
         .where(jobs.c.id.not_in([entry.id for _, entry in head]))
         .with_for_update(skip_locked=True)
     )
@@ -713,7 +711,7 @@ def queued_for_longer_than(connection: sa.Connection, seconds: float) -> list[St
     age = sa.func.extract("epoch", sa.func.now() - jobs.c.admitted_at)
     rows = connection.execute(
         sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.host, age.label("silent_s"))
-        .where(_status_in([JobStatus.QUEUED]), sa.or_(jobs.c.admitted_at.is_(None), age > seconds))
+        .where(status_in([JobStatus.QUEUED]), sa.or_(jobs.c.admitted_at.is_(None), age > seconds))
         .limit(500)
     )
     return [StaleJob(row.id, row.attempt, row.run_id, row.host, float(row.silent_s or 0)) for row in rows]
@@ -747,7 +745,7 @@ def return_queued_to_pending(connection: sa.Connection, wanted: sa.Select[tuple[
     """queued → pending, as above, for each of the wanted jobs that has not begun."""
     connection.execute(
         sa.update(jobs)
-        .where(_status_in([JobStatus.QUEUED]), jobs.c.id.in_(wanted))
+        .where(status_in([JobStatus.QUEUED]), jobs.c.id.in_(wanted))
         .values(status=JobStatus.PENDING.value, run_id=None)
     )
 

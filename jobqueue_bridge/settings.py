@@ -3,9 +3,7 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
-from datetime import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
 from jobqueue_bridge.vocabulary import ResourceCategory
+from jobqueue_bridge.wall_clock import wall_time
 from jobqueue_bridge.windows import Window
 from jobqueue_bridge.windows import parse as parse_window
 
@@ -33,7 +32,6 @@ VRAM_UNIT_MB = 1000
 EMBEDDED_DATABASE = "media_pipelines"
 DAGSTER_SCHEMA = "dagster"
 _YEAR_S = 365 * 24 * 3600
-_END_BY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 # VPO's file groups settings: key in the group → field.
 _GROUPS: Mapping[str, Mapping[str, str]] = {
     "jobs": {name: name for name in ("retention_days", "auto_purge", "temp_directory", "backup_original")},
@@ -423,14 +421,6 @@ def _windows_of(category: Any, texts: Any) -> tuple[str, ...]:
 def as_text(value: Any) -> str:
     """A setting's value as its variable holds it."""
     return json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-def wall_time(text: object) -> time:
-    """The time of day that HH:MM names, e.g. "05:59". Raises ValueError."""
-    found = _END_BY.fullmatch(text.strip()) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError(f"must be a time of day as HH:MM, from 00:00 to 23:59 (got {text!r})")
-    return time(int(found[1]), int(found[2]))
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -8,7 +8,9 @@ window, an hour shorter or longer.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
+
+from jobqueue_bridge.wall_clock import instants
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SHAPE = re.compile(
@@ -90,26 +92,10 @@ def _spans(windows: Iterable[Window], around: date, zone: tzinfo) -> Iterator[tu
             day = around + offset * _A_DAY
             if day.weekday() in window.days:
                 last = day if window.begins < window.ends else day + _A_DAY
-                begins, ends = _instant(day, window.begins, zone, 0), _instant(last, window.ends, zone, 1)
+                begins, _ = instants(day, window.begins, zone)
+                _, ends = instants(last, window.ends, zone)
                 if begins < ends:  # else the clocks jumped over all of it
                     yield begins, ends
-
-
-def _instant(day: date, at: time, zone: tzinfo, fold: int) -> datetime:
-    """When the local clock shows this: the first (`fold` 0) or second time; where it never does, when it jumps over."""
-    shown = datetime.combine(day, at, zone).replace(fold=fold)
-    instant = shown.astimezone(UTC)
-    if instant.astimezone(zone).replace(tzinfo=None) == shown.replace(tzinfo=None):
-        return instant
-    before, after = sorted(shown.replace(fold=either).astimezone(UTC) for either in (0, 1))
-    old_offset = before.astimezone(zone).utcoffset()
-    while after - before > timedelta(seconds=1):
-        middle = before + (after - before) // 2
-        if middle.astimezone(zone).utcoffset() == old_offset:
-            before = middle
-        else:
-            after = middle
-    return after.replace(microsecond=0)
 
 
 def waiting_text(subject: str, windows: Sequence[Window], at: datetime, zone: tzinfo) -> str:

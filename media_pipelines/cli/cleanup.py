@@ -1,19 +1,17 @@
 """`jobs cleanup`: what may go: old jobs, kept originals, unfinished files. Asks before it removes anything."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import sqlalchemy as sa
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobqueue_bridge import retention
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines import left_behind
-from media_pipelines.cli.clear import archive, jobs_in_words
+from media_pipelines.cli.clear import archive, bar, jobs_in_words
 from media_pipelines.cli.output import FAILED, err, print_json
 from media_pipelines.cli.printable import local_time, printable, size
 from media_pipelines.journal import Journal, Kept
@@ -122,21 +120,13 @@ def _question(found: Found) -> str:
     return "Remove them for good?" if found.orphans else "Move them to the archive?"
 
 
-@contextmanager
-def _bar(what: str, count: int) -> Iterator[Callable[[], None]]:
-    columns = (TextColumn(what), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("", total=count)
-        yield lambda: progress.advance(task)
-
-
 def _each(what: str, items: Sequence[Item], remove: Callable[[Item], bool]) -> int:
     """How many were removed."""
     removed = 0
-    with _bar(what, len(items)) as advance:
+    with bar(what, len(items)) as advance:
         for item in items:
             removed += remove(item)
-            advance()
+            advance(1)
     return removed
 
 

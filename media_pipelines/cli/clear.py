@@ -1,6 +1,7 @@
 """`jobs clear`: finished jobs leave the queue. They move to the archive, so that nothing is lost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -58,11 +59,18 @@ def archive(
     statuses: Sequence[JobStatus] = retention.FINISHED,
 ) -> int:
     """Move them, with a bar on stderr where somebody looks; how many it were."""
-    columns = (TextColumn("Archiving"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     moved = 0
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("", total=count)
+    with bar("Archiving", count) as advance:
         for batch in retention.archive_finished(engine, older_than_days, statuses):
             moved += batch
-            progress.advance(task, batch)
+            advance(batch)
     return moved
+
+
+@contextmanager
+def bar(what: str, count: int) -> Iterator[Callable[[int], None]]:
+    """On stderr where somebody looks; gives what to call with each number that is done."""
+    columns = (TextColumn(what), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=count)
+        yield lambda done: progress.advance(task, done)

@@ -18,7 +18,8 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.drains import Ends, State, Terms
 from jobqueue_bridge.errors import DatabaseUnreachable
 from jobqueue_bridge.limits import Look, next_wall_time, why_over
-from jobqueue_bridge.settings import Settings, Shutdown, wall_time
+from jobqueue_bridge.settings import Settings, Shutdown
+from jobqueue_bridge.wall_clock import wall_time
 from media_pipelines.cli.drain_display import Shown, say
 from media_pipelines.cli.platform import Display, stopped
 from media_pipelines.platform import detached, drained

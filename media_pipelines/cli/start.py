@@ -6,7 +6,8 @@ from typing import Any
 import typer
 
 from jobqueue_bridge.drains import Ends, State
-from jobqueue_bridge.settings import Settings, load_settings, wall_time
+from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.wall_clock import wall_time
 from media_pipelines.cli.draining import Drained, Limits, end_by_of, work_through
 from media_pipelines.cli.output import DONE, FAILED, print_json
 from media_pipelines.cli.printable import local_time, printable

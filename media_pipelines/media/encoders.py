@@ -5,7 +5,6 @@ and asked again for each job: a fallback must not stick. What each encoder is to
 """
 
 import re
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,7 +54,6 @@ _TONE_MAPPERS: Sequence[tuple[str, ...]] = (
     ("scale=out_primaries=bt709:out_transfer=bt709:out_color_matrix=bt709:out_range=tv:intent=perceptual",),
 )
 
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 _TRIES = 3
 
 
@@ -242,7 +240,7 @@ def try_out(command: Sequence[str], timeout_s: float) -> "subprocess.CompletedPr
     """
     for _ in range(_TRIES):
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
-        if result.returncode not in _KILLED:
+        if not errors.was_killed(result.returncode):
             break
     return result
 

@@ -352,6 +352,11 @@ class NoUsableFrame(MediaError):
         return f"No frame of {_shown(self.path)} could be turned into an image"
 
 
+def was_killed(exit_code: int) -> bool:
+    """By somebody, and not by its own fault: that says nothing about the file or the program, and is tried again."""
+    return exit_code in (-signal.SIGKILL, -signal.SIGTERM)
+
+
 def is_out_of_gpu_memory(text: str) -> bool:
     """Whether the text of an error says that a GPU had too little memory; that it had no free session is not that."""
     return any(_OUT_OF_GPU_MEMORY.search(line) and not _NO_SESSION.search(line) for line in text.splitlines())

@@ -28,7 +28,6 @@ _BEAT_S = 1.0
 _LOG_BUFFER_LINES = 5_000
 _RETRY_FINISH_S = 60.0
 _PAUSED_LOOK_S = 0.25
-_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 # Looks, a second apart: a process that was itself stopped is given the time for a beat before it gives up.
 _OVERDUE_LOOKS = 3
 _WORTH_A_LINE_S = 3.0
@@ -187,13 +186,15 @@ class Attempt:
     def _write(self, act: Callable[[sa.Connection], Any]) -> None:
         """Flush the log, then act; patient with a database that restarts, and with a job that is paused."""
         deadline_s = time.monotonic() + _RETRY_FINISH_S
+        paused = False
         while True:
             try:
+                if paused:
+                    self._beat()
                 self._with_log(act)
                 return
             except JobPaused:
-                with suppress(*_AWAY):
-                    self._beat()
+                paused = True
                 deadline_s = time.monotonic() + _RETRY_FINISH_S
                 time.sleep(_PAUSED_LOOK_S)
             except sa.exc.DBAPIError as error:

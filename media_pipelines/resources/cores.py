@@ -2,20 +2,13 @@
 
 import os
 from pathlib import Path
-from uuid import UUID
-
-from jobqueue_bridge import drains
-from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.settings import Settings
 
 
-def keep_to_cores(settings: Settings, job_id: UUID) -> str | None:
-    """Keep this process to as many cores as the drain of the job allows; what was done, or None.
+def keep_to_cores(wanted: int | None) -> str | None:
+    """Keep this process to as many cores; what was done, or None.
 
     All runs of a drain share the same cores, the first ones: the limit is one for all of them together.
     """
-    with engine_for(settings).begin() as connection:
-        wanted = drains.cores_for(connection, job_id)
     usable = sorted(os.sched_getaffinity(0))
     if wanted is None or wanted >= len(usable):
         return None

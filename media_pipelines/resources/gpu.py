@@ -1,18 +1,20 @@
 """The doorway to NVML. A host without an NVIDIA GPU has None everywhere, and the declared VRAM decides alone."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import psutil
 
 _MB = 1024 * 1024
+
+Answer = TypeVar("Answer")
 # Where the driver shows itself, also in a container, and under Windows' Linux.
 _SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
@@ -30,19 +32,7 @@ class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def memory(self) -> GpuMemory | None:
         """None: no GPU, no driver, or NVML refuses."""
-        pynvml: Any = _nvml()
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError:
-            return None
-        try:
-            device = pynvml.nvmlDeviceGetHandleByIndex(0)
-            free = pynvml.nvmlDeviceGetMemoryInfo(device).free // _MB
-            return GpuMemory(int(free), _by_pid(device))
-        except pynvml.NVMLError:
-            return None
-        finally:
-            pynvml.nvmlShutdown()
+        return _asked(_first_gpu)
 
     def free_beside_reservations_mb(self, reserved: Iterable[tuple[int | None, int]]) -> int | None:
         """Free memory less what runs have reserved and not taken yet.
@@ -65,8 +55,36 @@ def _nvml() -> ModuleType:
     return pynvml
 
 
-def _by_pid(device: object) -> dict[int, int]:
+def _asked(read: Callable[[Any], Answer]) -> Answer | None:
+    """What `read` finds with an open NVML. None: no GPU, no driver, or NVML refuses."""
     pynvml: Any = _nvml()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return read(pynvml)
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _first_gpu(pynvml: Any) -> GpuMemory:
+    device = pynvml.nvmlDeviceGetHandleByIndex(0)
+    free = pynvml.nvmlDeviceGetMemoryInfo(device).free // _MB
+    return GpuMemory(int(free), _by_pid(pynvml, device))
+
+
+def _all_gpus(pynvml: Any) -> dict[int, int]:
+    used: dict[int, int] = {}
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        for pid, mb in _by_pid(pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)).items():
+            used[pid] = used.get(pid, 0) + mb
+    return used
+
+
+def _by_pid(pynvml: Any, device: object) -> dict[int, int]:
     processes = [
         *pynvml.nvmlDeviceGetComputeRunningProcesses(device),
         *pynvml.nvmlDeviceGetGraphicsRunningProcesses(device),
@@ -85,21 +103,7 @@ def is_present() -> bool:
 
 def used_by_pid_mb() -> dict[int, int] | None:
     """What each process holds on all GPUs together. None: no GPU, no driver, or NVML refuses."""
-    pynvml: Any = _nvml()
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        used: dict[int, int] = {}
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            for pid, mb in _by_pid(pynvml.nvmlDeviceGetHandleByIndex(index)).items():
-                used[pid] = used.get(pid, 0) + mb
-        return used
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+    return _asked(_all_gpus)
 
 
 def family_of(pid: int) -> set[int]:

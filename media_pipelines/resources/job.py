@@ -1,7 +1,6 @@
 """The doorway between a run and its row: every op of a pipeline works inside `job.step()`."""
 
 import errno
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,15 @@ from dagster._utils.interrupts import capture_interrupts, check_captured_interru
 from pydantic import PrivateAttr
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import drains, queue
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.retry import FailureKind
 from jobqueue_bridge.settings import load_settings
-from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory
+from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
 
-# An ffmpeg that somebody killed says nothing against the file: try again at once.
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 # Nobody gets another answer by asking again.
 _STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -75,6 +72,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
                 job = queue.get(connection, UUID(self.job_id))
             except JobNotFound as gone:
                 raise DagsterExecutionInterruptedError() from gone
+            cores = drains.cores_for(connection, job.id)
         held = None
         if job.attempt == self.attempt:
             held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
@@ -83,7 +81,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise DagsterExecutionInterruptedError()
         self._held = held
         held.log(f"Attempt {self.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
-        if kept := keep_to_cores(settings, job.id):
+        if kept := keep_to_cores(cores):
             held.log(kept)
         return held
 
@@ -112,7 +110,7 @@ def text_of(error: Exception) -> str:
 
 def kind_of(error: Exception) -> FailureKind:
     """Whether trying again can help."""
-    if isinstance(error, FfmpegFailed) and error.exit_code in _KILLED:
+    if isinstance(error, FfmpegFailed) and was_killed(error.exit_code):
         return "lost"
     if isinstance(error, MediaError):
         return error.kind

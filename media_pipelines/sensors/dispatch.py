@@ -73,6 +73,8 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
         if not queue.lock_dispatch(connection):
             return []
         found = queue.ready(connection)
+        if not found:
+            return []
         ready = [job for job in found if _could_run(connection, job, settings)]
         if reason := lifecycle.switch(connection).reason:
             queue.note_waiting(connection, ready, [admission.Waiting(job.id, reason) for job in ready])

@@ -9,7 +9,8 @@ import dagster as dg
 
 from jobqueue_bridge import retention
 from jobqueue_bridge.database import engine_for
-from jobqueue_bridge.settings import Settings, load_settings, wall_time
+from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.wall_clock import wall_time
 from media_pipelines.history import purge_runs
 
 _AT_WORK_S = 10.0

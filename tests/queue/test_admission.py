@@ -1,30 +1,14 @@
 """Which jobs may start, and what the others wait for."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import pytest
 
 from jobqueue_bridge.admission import ActiveJob, Admitted, Capacity, Plan, ReadyJob, admit
 from jobqueue_bridge.vocabulary import NEEDS, JobType, ResourceCategory
-
-CPU, ENCODE, AI = ResourceCategory.CPU, ResourceCategory.GPU_ENCODE, ResourceCategory.GPU_AI
-CAPACITY = Capacity(slots={CPU: 5, ENCODE: 2, AI: 1}, vram_units=16, starvation_s=600)
-TYPE_OF = {CPU: JobType.SCAN, ENCODE: JobType.REENCODE_STREAMING, AI: JobType.DIGEST_GENERATE}
-
-
-def job_id(number: int) -> UUID:
-    return uuid5(UUID(int=0), str(number))
-
-
-def ready(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, waited_s: float = 0) -> ReadyJob:
-    return ReadyJob(job_id(number), TYPE_OF[category], category, vram_mb, waited_s)
-
-
-def active(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, units: Sequence[int] = ()) -> ActiveJob:
-    return ActiveJob(job_id(number), TYPE_OF[category].value, category, vram_mb, tuple(units))
+from tests.queue.weighed import AI, CAPACITY, CPU, ENCODE, active, job_id, ready
 
 
 def reason(plan: Plan) -> str:

@@ -8,32 +8,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobqueue_bridge.admission import ActiveJob, Capacity, Plan, ReadyJob, admit, units_needed
-from jobqueue_bridge.vocabulary import JobType, ResourceCategory
+from jobqueue_bridge.vocabulary import ResourceCategory
+from tests.queue.weighed import AI, CAPACITY, ENCODE, active, ready
 
-CPU, ENCODE, AI = ResourceCategory.CPU, ResourceCategory.GPU_ENCODE, ResourceCategory.GPU_AI
-TYPE_OF = {CPU: JobType.SCAN, ENCODE: JobType.REENCODE_STREAMING, AI: JobType.DIGEST_GENERATE}
-CAPACITY = Capacity(slots={CPU: 5, ENCODE: 2, AI: 1}, vram_units=16, starvation_s=600)
 CLOSED = "closed until tomorrow"
 
 Holder = ActiveJob | ReadyJob
-
-
-def job_id(number: int) -> UUID:
-    return uuid5(UUID(int=0), str(number))
-
-
-def ready(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, waited_s: float = 0) -> ReadyJob:
-    return ReadyJob(job_id(number), TYPE_OF[category], category, vram_mb, waited_s)
-
-
-def active(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, units: Sequence[int] = ()) -> ActiveJob:
-    return ActiveJob(job_id(number), TYPE_OF[category].value, category, vram_mb, tuple(units))
 
 
 VRAM = st.sampled_from([0, 0, 1, 999, 1000, 2000, 4000, 4500, 6000, 8000, 12000, 16000, 20000])
