@@ -1,17 +1,22 @@
-"""Dagster's Postgres storage with a connection pool.
+"""Dagster's Postgres storage with a connection pool, and patience with a database that takes no writes for a while.
 
 The stock one opens a connection for every query (SQLAlchemy's NullPool) and looks all tables up at each start of a
-process, which costs more than most of the queries.
+process, which costs more than most of the queries. And its run ends with the first event that cannot be stored: an
+hour's encode would be handed back for a minute in which a standby was promoted or a disk was full.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg2.errors
 import sqlalchemy as sa
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
 
+_PATIENCE_S = 60.0
+_LOOK_S = 0.5
 _CREATION_LOCK = 7_261_114_004
 # One table of each of the three storages, the one it makes last.
 _PROOFS = ("instance_info", "asset_daemon_asset_evaluations", "event_logs", "dynamic_partitions", "job_ticks")
@@ -31,6 +36,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             pool_pre_ping=True,
             pool_recycle=600,
         )
+        sa.event.listen(engine, "do_execute", _execute_patiently)
         if should_autocreate_tables:
             _create_tables(engine, postgres_url)
         super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
@@ -46,6 +52,20 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             inst_data=inst_data,
         )
+
+
+def _execute_patiently(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """A statement that was refused because nothing may be written changed nothing, so it can be sent again."""
+    del context
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            cursor.execute(statement, parameters)
+            return True
+        except psycopg2.errors.ReadOnlySqlTransaction:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_LOOK_S)
 
 
 def _create_tables(engine: sa.Engine, postgres_url: str) -> None:

@@ -102,7 +102,9 @@ def test_an_encode_outlasts_a_database_that_freezes_and_then_takes_no_writes(
     for process in frozen:
         process.resume()
     _set_read_only(platform, "on")
-    time.sleep(3)
+    root = platform.settings.media_library_path
+    eventually(lambda: ffmpeg_processes(root), lambda found: not found, timeout_s=60)
+    time.sleep(2)  # what the run writes at its end meets a database that refuses it
     _set_read_only(platform, "off")
     _assert_done(platform, running, "playback/outlasted.mp4", ["completed"])
     assert "the database took none" in platform.log(running.id)
