@@ -56,7 +56,7 @@ demo: setup ## Watch videos go through the platform (MEDIA=/a/folder: your own; 
 	@$(BIN)/python -m media_pipelines.demo
 
 test: setup ## The whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder
 
 check: format lint types imports definitions $(if $(TESTED),,test) ## Everything a change must pass (TESTED=1: `make test` has just passed)
 

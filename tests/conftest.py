@@ -9,6 +9,8 @@ from uuid import UUID
 import hypothesis
 import pytest
 import sqlalchemy as sa
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from jobqueue_bridge import queue, videos
 from jobqueue_bridge.database import engine_for
@@ -18,6 +20,8 @@ from jobqueue_bridge.tables import jobs
 from media_pipelines.platform.postgres import Cluster, ensure_database, running_postgres
 
 _OWN_VARIABLES = ("MEDIA_", "DATABASE_URL", "FFMPEG_BINARY", "FFPROBE_BINARY", "DAGSTER_HOME")
+
+_LONG = ("e2e", "chaos", "corpus", "test_demo.py", "platform", "cli", "pipelines")
 
 # HYPOTHESIS_PROFILE=thorough: ten thousand examples of each property, other ones each time.
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
@@ -29,9 +33,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(_PROFILE)
 
 
+class _ByFile(LoadFileScheduling):
+    """A worker takes whole files, whose tests share what they set up. All of e2e is one: it shares a platform."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that need a whole platform come last: it runs to the end of the session once it is started."""
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+    """What takes longest comes first, so that no worker is left with it alone at the end."""
+    items.sort(key=lambda item: [name not in item.path.parts for name in _LONG])
     if _PROFILE == "thorough":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))

@@ -90,10 +90,11 @@ def _ops(job: dg.JobDefinition) -> list[dg.OpDefinition]:
     return list(job.graph.iterate_op_defs())
 
 
+ASSETS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key.to_user_string())
 DESCRIBED = [
     *((f"pipeline {name}", job_named(name).description) for name in RUNNABLE),
     *((f"op {op.name}", op.description) for name in RUNNABLE for op in _ops(job_named(name))),
-    *((f"asset {spec.key.to_user_string()}", spec.description) for spec in defs.resolve_all_asset_specs()),
+    *((f"asset {spec.key.to_user_string()}", spec.description) for spec in ASSETS),
     *((f"sensor {sensor.name}", sensor.description) for sensor in defs.sensors or ()),
     *((f"schedule {schedule.name}", getattr(schedule, "description", None)) for schedule in defs.schedules or ()),
 ]

@@ -119,7 +119,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
     with tempfile.TemporaryDirectory(prefix="mp-e2e-") as folder:
         environment = {
@@ -158,7 +158,7 @@ def make_clip(path: Path, seconds: int, size: str = "640x360") -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def long_clip(platform: Platform) -> UUID:
     """A video whose re-encode takes long enough to be killed at half."""
     path = make_clip(platform.settings.media_library_path / "library/videos/long.mp4", ENCODE_SECONDS, "1280x720")
