@@ -10,10 +10,10 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 from pydantic import PrivateAttr
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from jobqueue_bridge import drains, queue
-from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.retry import FailureKind
 from jobqueue_bridge.settings import load_settings
@@ -87,18 +87,26 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _give_back(attempt: Attempt, reason: str) -> None:
-    try:
-        with capture_interrupts():
-            attempt.release(reason)
-    except (LeaseLost, OperationalError, InterfaceError):
-        attempt.abandon()  # moved by somebody else, or unreachable: the reconciler finds it
+    with capture_interrupts(), _or_abandon(attempt):
+        attempt.release(reason)
 
 
 def _fail(attempt: Attempt, error: Exception) -> None:
-    try:
+    with _or_abandon(attempt):
         attempt.fail(text_of(error), kind_of(error))
-    except (LeaseLost, OperationalError, InterfaceError):
+
+
+@contextmanager
+def _or_abandon(attempt: Attempt) -> Iterator[None]:
+    """A job that somebody else moved, or that cannot be reached, is left to the reconciler."""
+    try:
+        yield
+    except LeaseLost:
         attempt.abandon()
+    except DBAPIError as error:
+        attempt.abandon()
+        if not is_away(error):
+            raise
 
 
 def text_of(error: Exception) -> str:
