@@ -37,6 +37,8 @@ UPDATE jobs SET queue_position = 1, waiting_reason = 'w' WHERE unique_key = 'key
 UPDATE jobs SET unique_key = 'scan:library/videos:True' WHERE unique_key = 'key 49008';
 INSERT INTO job_leases (job_id, attempt, token) SELECT id, attempt, lease_token FROM jobs WHERE lease_token IS NOT NULL;
 INSERT INTO job_attempts (job_id, attempt) SELECT id, attempt FROM jobs WHERE lease_token IS NOT NULL;
+INSERT INTO job_logs (job_id, line) SELECT id, 'frame ' || n
+FROM (SELECT id FROM jobs WHERE status = 'failed') AS failed, generate_series(1, 20) AS n;
 """
 
 
@@ -67,7 +69,7 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
                 connection.execute(sa.text(statement))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
-            sa.text("VACUUM ANALYZE jobs, job_tallies, job_leases, job_attempts, drain_jobs, jobs_archive")
+            sa.text("VACUUM ANALYZE jobs, job_tallies, job_leases, job_attempts, job_logs, drain_jobs, jobs_archive")
         )
     yield engine
     with engine.begin() as connection:
