@@ -12,7 +12,6 @@ from jobqueue_bridge.settings import DAGSTER_SCHEMA, Settings
 from jobqueue_bridge.tables import job_types, jobs
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus
 
-VERSION_TABLE = "media_pipelines_version"
 _SPECIFIED = [column.name for column in jobs.columns][: list(jobs.columns.keys()).index("retry_after") + 1]
 # Any constant will do; two platforms that start at once on one database must not migrate at once.
 _MIGRATION_LOCK = 7_261_114_001

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from jobqueue_bridge.migrations import VERSION_TABLE
+from jobqueue_bridge.schema_version import VERSION_TABLE
 
 context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
 with context.begin_transaction():

@@ -9,9 +9,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobqueue_bridge import retention
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, err, print_json
 
 

@@ -8,12 +8,12 @@ import typer
 from jobqueue_bridge import archive, lifecycle, params, queue, strict_json, videos
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.api.reading import archived_details, archived_log, details
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
-from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
+from jobqueue_bridge.vocabulary import FINAL, PRIORITY_DEFAULT, JobStatus, JobType, Origin
 from media_pipelines.cli.cleanup import cleanup
 from media_pipelines.cli.clear import clear
+from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.finding import REFERENCE, find_anywhere
 from media_pipelines.cli.job_text import everything, statistics, table
 from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
@@ -41,11 +41,13 @@ def create(
     wait: bool = typer.Option(False, "--wait", help="Stay until it has ended; exit 0 only if it completed."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Ask for a job."""
+    """Ask for a job. It waits in the queue until the platform runs: after `up`, or `jobs start`."""
     settings, raw = load_settings(), _parsed(params_json)
     asked = queue.NewJob(kind, raw, rank, vram_required=vram, max_retries=max_retries, origin=Origin.CLI)
     with engine_for(settings).begin() as connection:
         job = queue.enqueue(connection, asked, settings)
+        if wait:
+            require_platform(settings)
     report(settings, job, wait=wait, as_json=as_json)
 
 
@@ -127,10 +129,12 @@ def logs(
             text, follow = archived_log(found, tail), False
         else:
             text, job_id = queue.log_text(connection, found.id, tail=tail), found.id
+            follow = follow and found.status not in FINAL
     if not follow:
         for line in printable_lines(text) if text else ():
             typer.echo(line)
         return
+    require_platform(settings)
     try:
         follow_log(settings, job_id, typer.echo)
     except KeyboardInterrupt:

@@ -11,10 +11,10 @@ from rich.progress import track
 
 from jobqueue_bridge import lifecycle, queue
 from jobqueue_bridge.api import wire
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.lifecycle import Action, Applied
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
+from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.finding import REFERENCE, find
 from media_pipelines.cli.output import FAILED, err, fail, print_json
 from media_pipelines.cli.printable import printable

@@ -6,10 +6,10 @@ import sqlalchemy as sa
 import typer
 
 from jobqueue_bridge import archive, file_changes, videos
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import ChangeNotFound, JobNotFound, VideoNotFound
 from jobqueue_bridge.file_changes import ChangeAction, FileChange
 from jobqueue_bridge.settings import load_settings
+from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import USAGE, err, fail, print_json
 from media_pipelines.cli.printable import printable
 from media_pipelines.journal import Journal

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -32,6 +32,9 @@ _BAD_USAGE = (
     InvalidSettings, InvalidPolicy, InvalidJob, AmbiguousJob, AmbiguousVideo, AmbiguousChange,
     JobNotFound, VideoNotFound, ChangeNotFound,
 )  # fmt: skip
+
+# What a command holds until it ends, however it ends.
+held = ExitStack()
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -74,7 +77,8 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 def run_mapped(command: Callable[[], object]) -> None:
     """Run a command; an error that we know becomes one line and its exit code."""
     try:
-        command()
+        with held:
+            command()
     except KeyboardInterrupt:
         fail("Interrupted", INTERRUPTED)
     except BrokenPipeError:

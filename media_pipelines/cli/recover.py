@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import typer
 
 from jobqueue_bridge import queue
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.queue import StaleJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
+from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import err, print_json
 from media_pipelines.cli.printable import printable
 from media_pipelines.rescue import rescue

@@ -12,11 +12,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobqueue_bridge import outcomes, queue, videos
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive
 from jobqueue_bridge.policy import Policy, load_policy
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
+from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.jobs import AS_JSON
 from media_pipelines.cli.library_paths import in_library
 from media_pipelines.cli.output import DONE, FAILED, err, print_json
@@ -59,6 +59,8 @@ def transcode(
         target_video_codec=codec, target_crf=crf, max_resolution=max_resolution, target_bitrate=bitrate
     )
     settings = load_settings()
+    if wait and not dry_run:
+        require_platform(settings)
     found = list(_files(settings, paths, recursive=recursive))
     enqueueing = None if dry_run else _Enqueueing(settings, policy, force=force, priority=priority)
     verdicts = []

@@ -10,10 +10,10 @@ from pydantic.alias_generators import to_camel
 
 from jobqueue_bridge import queue, videos
 from jobqueue_bridge.api import wire
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive, VideoNotFound
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobType, Origin
+from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.jobs import AS_JSON, report
 from media_pipelines.cli.library_paths import in_library, lies_below, relative
 from media_pipelines.cli.output import FAILED, USAGE, err, fail, print_json
@@ -35,6 +35,8 @@ def scan(
     params = {} if path is None else {"path": in_library(settings, path)}
     with engine_for(settings).begin() as connection:
         job = _enqueued_or_live(connection, queue.NewJob(JobType.SCAN.value, params, origin=Origin.CLI), settings)
+        if wait:
+            require_platform(settings)
     report(settings, job, wait=wait, as_json=as_json)
 
 

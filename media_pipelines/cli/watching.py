@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from jobqueue_bridge import queue
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import FINAL, JobStatus
+from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.output import FAILED, INTERRUPTED, err, fail
 from media_pipelines.cli.printable import local_time, pace, printable, printable_lines
+from media_pipelines.platform.lock import holder_of
 
 _PAUSE_S = 0.5
 _PATIENCE_S = 90  # the platform heals its database within a minute
@@ -27,6 +28,7 @@ def wait_for(settings: Settings, job: queue.Job) -> queue.Job:
     try:
         with _Shown(job) as shown:
             while job.status not in FINAL:
+                require_platform(settings)
                 time.sleep(_PAUSE_S)
                 job = _patiently(settings, partial(queue.get, job_id=job.id))
                 shown.update(job)
@@ -52,6 +54,7 @@ def follow_log(settings: Settings, job_id: UUID, write: Callable[[str], None]) -
         if not lines and status in FINAL:
             break
         if not lines:
+            require_platform(settings)
             time.sleep(_PAUSE_S)
     if not seen:  # another program ran it and kept its log in the row
         _write(_patiently(settings, partial(queue.log_text, job_id=job_id)), write)
@@ -68,8 +71,10 @@ def _write(text: str, write: Callable[[str], None]) -> None:
 
 
 def _patiently(settings: Settings, read: Callable[[sa.Connection], Found]) -> Found:
-    """Read, also across a restart of the database."""
+    """Read, also across a restart of the database or the platform; one that does not come back is not waited for."""
     deadline = time.monotonic() + _PATIENCE_S
+    while settings.embedded and holder_of(settings) is None and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
     while True:
         try:
             with engine_for(settings).connect() as connection:

@@ -162,7 +162,7 @@ def prepare(cluster: Cluster) -> None:
     if staging.exists():
         shutil.rmtree(staging)
     make_private(staging, account)
-    _initdb(staging, [*_as_server_account(cluster, bin_dir), "--"], bin_dir)
+    _initdb(staging, [*_as_server_account(cluster, bin_dir), "--die-with-parent=KILL", "--"], bin_dir)
     staging.rename(cluster.data_dir)
 
 

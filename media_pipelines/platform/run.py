@@ -16,6 +16,7 @@ import psutil
 from jobqueue_bridge.drains import Terms
 from jobqueue_bridge.settings import Settings, Shutdown
 from media_pipelines.platform import (
+    at_hand,
     child,
     dagster_home,
     drained,
@@ -112,11 +113,22 @@ def run_platform(
     with stop.on_signals(), lock.held(settings):
         child.adopt_orphans()
         report.begins("checks")
-        _end_left_overs(settings)
-        preflight.check_machine(settings)
-        report.done("checks")
-        while not stop.requested:
-            _run_once(settings, report, stop, terms, start_timeout_s)
+        with _sole_server(settings, report, stop):
+            _end_left_overs(settings)
+            preflight.check_machine(settings)
+            report.done("checks")
+            while not stop.requested:
+                _run_once(settings, report, stop, terms, start_timeout_s)
+
+
+@contextmanager
+def _sole_server(settings: Settings, report: Reporter, stop: _Stop) -> Iterator[None]:
+    """Commands that came before may have started the embedded Postgres for themselves."""
+    if not settings.embedded:
+        yield
+        return
+    with at_hand.owned(settings, stop.pause, lambda: report.waits("checks", "a command uses the database")):
+        yield
 
 
 def _end_left_overs(settings: Settings) -> None:

@@ -18,8 +18,10 @@ import sqlalchemy as sa
 
 from jobqueue_bridge import lease, queue
 from jobqueue_bridge.retry import Backoff
+from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
 from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines.platform import lock
 
 Cli = Callable[..., Any]
 Add = Callable[..., UUID]
@@ -100,7 +102,14 @@ def test_a_job_that_does_the_same_already_is_named(cli: Cli, add_job: Add) -> No
 
 
 @pytest.fixture
-def run_the_next_job(database: sa.Engine) -> Callable[[JobStatus], threading.Thread]:
+def platform_lock(settings: Settings) -> Iterator[None]:
+    """Be the platform of the suite's home, for commands that ask whether it is there."""
+    with lock.held(settings):
+        yield
+
+
+@pytest.fixture
+def run_the_next_job(database: sa.Engine, platform_lock: None) -> Callable[[JobStatus], threading.Thread]:
     """Play the platform: take the pending job through running to an end."""
 
     def play(end: JobStatus) -> None:
@@ -189,6 +198,18 @@ def _read_all(terminal: int) -> str:
     return shown.decode()
 
 
+@pytest.mark.parametrize("arguments", [("jobs", "create", "scan"), ("scan",), ("scan", "--json")])
+def test_nothing_is_queued_by_a_command_that_could_only_wait_in_vain(
+    cli: Cli, connection: sa.Connection, arguments: tuple[str, ...]
+) -> None:
+    ended = cli(*arguments, "--wait")
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "media-pipelines up" in ended.err
+    assert connection.scalar(sa.select(sa.func.count()).select_from(jobs)) == 0
+
+
+@pytest.mark.usefixtures("platform_lock")
 def test_ctrl_c_ends_the_waiting_and_not_the_job(command: Any, connection: sa.Connection) -> None:
     process = command("jobs", "create", "scan", "--wait")
     job_id = _await_one(connection)
@@ -435,6 +456,7 @@ def test_a_job_without_a_log_prints_nothing(cli: Cli, add_job: Add) -> None:
     assert cli("jobs", "logs", str(add_job())) == cli("jobs", "logs", str(add_job()))
 
 
+@pytest.mark.usefixtures("platform_lock")
 def test_a_followed_log_ends_with_its_job(
     cli: Cli, add_job: Add, connection: sa.Connection, database: sa.Engine
 ) -> None:
@@ -456,6 +478,10 @@ def test_a_followed_log_ends_with_its_job(
 
     assert ended.code == 0
     assert [line.partition("] ")[2] for line in ended.out.splitlines()][:2] == ["before", "after"]
+
+
+def test_a_log_cannot_be_followed_while_nothing_can_write_it(cli: Cli, add_job: Add) -> None:
+    assert cli("jobs", "logs", str(add_job()), "--follow").code == 3
 
 
 def test_a_followed_log_of_another_programs_job_is_printed(cli: Cli, add_job: Add) -> None:
@@ -500,7 +526,7 @@ def test_paused_jobs_have_a_line_where_there_are_any(cli: Cli, connection: sa.Co
     assert "  Paused:        2\n" in cli("jobs", "status").out
 
 
-# The platform is not running
+# The database is not there
 
 
 @pytest.mark.parametrize(
@@ -517,15 +543,15 @@ def test_paused_jobs_have_a_line_where_there_are_any(cli: Cli, connection: sa.Co
     ],
     ids=" ".join,
 )
-def test_without_a_platform_a_command_ends_with_three(
+def test_without_its_database_a_command_ends_with_three(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    monkeypatch.setenv("MEDIA_PIPELINES_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://postgres@/media?host={tmp_path}")
 
     ended = cli(*arguments)
 
     assert ended.code == 3
-    assert "is not running: start it with `media-pipelines up`" in ended.err
+    assert "does not answer" in ended.err
     assert len(ended.err.splitlines()) == 1
 
 

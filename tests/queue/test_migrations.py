@@ -14,8 +14,9 @@ from psycopg import sql
 from jobqueue_bridge import lease, queue
 from jobqueue_bridge.database import engine_for, require_database
 from jobqueue_bridge.errors import DatabaseUnreachable, InvalidJob, InvalidSettings
-from jobqueue_bridge.migrations import VERSION_TABLE, migrate
+from jobqueue_bridge.migrations import migrate
 from jobqueue_bridge.queue import Filters, NewJob
+from jobqueue_bridge.schema_version import VERSION_TABLE, newest
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import metadata
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType
@@ -295,3 +296,8 @@ def test_a_role_that_may_only_use_jobs_still_can(adopted: sa.Engine, run: Callab
     finally:
         run(f"DROP OWNED BY {role}; DROP ROLE {role}")
     assert run("SELECT sum(jobs) = (SELECT count(*) FROM jobs) FROM job_tallies") == [(True,)]
+
+
+def test_the_newest_version_is_the_one_that_a_migrated_database_has(connection: sa.Connection) -> None:
+    found = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
+    assert found == newest()
