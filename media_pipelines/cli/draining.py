@@ -96,6 +96,12 @@ class _Signals:
         if self._starting:
             raise KeyboardInterrupt
 
+    def starting(self) -> None:
+        """From now on a signal ends the command; one that came before does so now."""
+        if self.count:
+            raise KeyboardInterrupt
+        self._starting = True
+
     def count_only(self) -> None:
         self._starting = False
 
@@ -118,18 +124,27 @@ class _Starting(Display):
 def work_through(settings: Settings, limits: Limits, *, purge: bool) -> Drained:
     """Bring the platform up if it is not running, drain the queue, and take down only what was brought up.
 
-    Raises NotRunning where the platform ends meanwhile, and KeyboardInterrupt for a signal before it is up.
+    A platform that was just stopping, because its own `jobs start` was killed for instance, is followed
+    by one that is brought up here. Raises NotRunning where the platform ends at a later time, and KeyboardInterrupt for
+    a signal before it is up.
     """
     with _Signals() as signals:
-        terms, own = _begin(settings, limits)
-        signals.count_only()
-        try:
-            if purge:
-                _purge(settings)
-            return _Drain(settings, limits, terms, signals, own_platform=own).run()
-        finally:
-            if own:
-                _take_down(settings)
+        while True:
+            signals.starting()
+            terms, own = _begin(settings, limits)
+            signals.count_only()
+            drain = _Drain(settings, limits, terms, signals, own_platform=own)
+            try:
+                if purge:
+                    _purge(settings)
+                return drain.run()
+            except (NotRunning, *_AWAY):
+                if own or drain.has_counted or holder_of(settings) is not None:
+                    raise
+                say("It was stopping, and has stopped")
+            finally:
+                if own:
+                    _take_down(settings)
 
 
 def _purge(settings: Settings) -> None:
@@ -210,6 +225,11 @@ class _Drain:
         self._began_at = datetime.now(UTC)
         self._idle_since_s = time.monotonic()
         self._state: State
+
+    @property
+    def has_counted(self) -> bool:
+        """Whether a job has begun for it."""
+        return self._seen > 0
 
     def run(self) -> Drained:
         if self._limits.max_duration_s is not None:

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -226,13 +227,30 @@ def test_after_a_signal_what_runs_may_finish_and_after_a_second_one_it_is_left(
 
 
 def test_where_the_platform_ends_meanwhile_it_ends_with_three(
-    command: Callable[..., "subprocess.Popen[str]"], database: sa.Engine, settings: Settings, connection: sa.Connection,
-    scans: Any,
-) -> None:  # fmt: skip
+    command: Callable[..., "subprocess.Popen[str]"], database: sa.Engine, settings: Settings, scans: Any
+) -> None:
     scans(1)
-    with lock.held(settings):
-        started = command("jobs", "start", "--no-purge")
-        eventually(lambda: connection.scalar(sa.select(sa.func.count()).select_from(drains_table)) == 1)
+    with lock.held(settings), Runs(settings) as runs:
+        runs.may_end.clear()
+        started = command("jobs", "start", "--no-purge", "--max-duration", "60")
+        assert started.stderr is not None
+        eventually(lambda: started.stderr is not None and "started" in started.stderr.readline())
     _, err = started.communicate(timeout=60)
     assert started.returncode == 3
     assert "not running" in err
+
+
+def test_a_platform_that_was_just_stopping_is_followed_by_one_of_its_own(
+    command: Callable[..., "subprocess.Popen[str]"], database: sa.Engine, settings: Settings, connection: sa.Connection,
+    scans: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Here that one is refused before it starts anything: the suite's database is not its to stop."""
+    (tmp_path / "file").write_text("")
+    scans(1)
+    with lock.held(settings):
+        started = command("jobs", "start", "--no-purge", MEDIA_LIBRARY_PATH=str(tmp_path / "file"))
+        eventually(lambda: connection.scalar(sa.select(sa.func.count()).select_from(drains_table)) == 1)
+    _, err = started.communicate(timeout=60)
+    assert "has stopped" in err
+    assert "MEDIA_LIBRARY_PATH" in err
+    assert started.returncode == 3
