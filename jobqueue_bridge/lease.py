@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge import logs, queue
+from jobqueue_bridge.devices import gpu_of_first_unit
 from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.retry import Backoff, FailureKind, Retry, after_failure, after_loss
 from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs, jobs_archive, utcnow
@@ -64,7 +65,9 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
             set_={"attempt": attempt, "token": token, "heartbeat_at": sa.func.now(), **so_far},
         )
     )
-    connection.execute(sa.insert(job_attempts).values(job_id=job_id, attempt=attempt, run_id=run_id, host=host))
+    gpu = sa.select(gpu_of_first_unit(jobs.c.vram_units)).where(jobs.c.id == job_id).scalar_subquery()
+    made_now = sa.insert(job_attempts).values(job_id=job_id, attempt=attempt, run_id=run_id, host=host, gpu=gpu)
+    connection.execute(made_now)
     return Lease(job_id, attempt, token)
 
 

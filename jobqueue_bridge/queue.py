@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge import admission, params, videos
+from jobqueue_bridge.devices import VRAM_UNIT_MB, gpu_of_first_unit
 from jobqueue_bridge.errors import (
     AmbiguousJob,
     FieldProblem,
@@ -73,6 +74,8 @@ class Job:
     attempt: int
     run_id: str | None
     host: str | None
+    gpu: int | None
+    """Whose VRAM it holds while it is queued or has a run; None: it holds none."""
     video_id: UUID | None
     origin: str
     error: str | None
@@ -129,12 +132,15 @@ _DEFAULT_FOR_NULL: Mapping[str, Any] = {
 
 def columns_of(rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     """A `Job`'s columns, of rows that are like those of `jobs`."""
-    return [
-        sa.func.coalesce(rows.c[item.name], _DEFAULT_FOR_NULL[item.name]).label(item.name)
-        if item.name in _DEFAULT_FOR_NULL
-        else rows.c[item.name]
-        for item in fields(Job)
-    ]
+    return [_column_of(rows, item.name) for item in fields(Job)]
+
+
+def _column_of(rows: sa.FromClause, name: str) -> sa.ColumnElement[Any]:
+    if name == "gpu":
+        return gpu_of_first_unit(rows.c.vram_units).label(name)
+    if name in _DEFAULT_FOR_NULL:
+        return sa.func.coalesce(rows.c[name], _DEFAULT_FOR_NULL[name]).label(name)
+    return rows.c[name]
 
 
 _COLUMNS = columns_of(jobs)
@@ -202,8 +208,15 @@ def _envelope_problems(job: NewJob, settings: Settings) -> Iterable[FieldProblem
         wanted = NEEDS[JobType(job.type)].vram_mb
     if wanted is not None and wanted < 0:
         yield FieldProblem("vramRequired", f"must not be negative, got {wanted}")
-    if wanted is not None and admission.units_needed(wanted) > settings.vram_units:
-        yield FieldProblem("vramRequired", f"{wanted} MB is more than the whole budget of {settings.total_vram_mb} MB")
+    if wanted is not None and admission.units_needed(wanted) * VRAM_UNIT_MB > settings.most_vram_mb:
+        yield FieldProblem("vramRequired", f"{wanted} MB is more than {_most_vram(settings)}")
+
+
+def _most_vram(settings: Settings) -> str:
+    if len(settings.devices) == 1:
+        return f"the whole budget of {settings.total_vram_mb} MB"
+    largest = max(settings.devices, key=lambda device: device.vram_mb)
+    return f"the {largest.vram_mb} MB of {largest}, the largest: a job runs on one GPU"
 
 
 def _find_video(connection: sa.Connection, parsed: params.Params) -> tuple[UUID | None, list[FieldProblem]]:
@@ -447,6 +460,8 @@ class Stats:
     by_status: dict[JobStatus, int]
     by_type: dict[str, int]
     vram_used_mb: int
+    vram_used_mb_by_gpu: Mapping[int | None, int]
+    """None: of jobs that do not say on which GPU they are."""
     average_processing_s: float
     """Mean of the newest thousand completed jobs."""
 
@@ -461,15 +476,20 @@ def stats(connection: sa.Connection) -> Stats:
         .subquery()
     )
     took = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.avg(newest.c.took))))
-    used = connection.scalar(
-        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)).where(status_in([JobStatus.RUNNING]))
-    )
+    used = _vram_used_mb(connection)
     return Stats(
         by_status={status: by_status.get(status.value, 0) for status in JobStatus},
         by_type=_counts(connection, job_tallies.c.type),
-        vram_used_mb=int(used or 0),
+        vram_used_mb=sum(used.values()),
+        vram_used_mb_by_gpu=used,
         average_processing_s=float(took or 0),
     )
+
+
+def _vram_used_mb(connection: sa.Connection) -> dict[int | None, int]:
+    gpu, declared = gpu_of_first_unit(jobs.c.vram_units), sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)
+    rows = connection.execute(sa.select(gpu, declared).where(status_in([JobStatus.RUNNING])).group_by(gpu))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def tally(status: JobStatus) -> sa.ScalarSelect[int]:

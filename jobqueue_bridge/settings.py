@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import tzlocal
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,13 +22,14 @@ from pydantic_settings import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from jobqueue_bridge import devices
+from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
 from jobqueue_bridge.vocabulary import ResourceCategory
 from jobqueue_bridge.wall_clock import wall_time
 from jobqueue_bridge.windows import Window
 from jobqueue_bridge.windows import parse as parse_window
 
-VRAM_UNIT_MB = 1000
 EMBEDDED_DATABASE = "media_pipelines"
 DAGSTER_SCHEMA = "dagster"
 _YEAR_S = 365 * 24 * 3600
@@ -129,10 +130,25 @@ class Settings(BaseSettings):
         validation_alias="MEDIA_JWT_PUBLIC_KEY",
         description="PEM text or the path of a PEM file (RS256 or ES256); replaces the secret.",
     )
-    total_vram_mb: int = Field(default=16000, ge=0, le=1_000_000, validation_alias="MEDIA_TOTAL_VRAM_MB")
+    gpus: Annotated[Sequence[Device], NoDecode] = Field(
+        default_factory=list,
+        validation_alias="MEDIA_GPU_VRAM_MB",
+        description="The budget of each GPU, where there are several: 16000,24000. In the file also with index, uuid "
+        "and name. None: the whole budget is that of GPU 0.",
+    )
+    total_vram_mb: int = Field(
+        default_factory=lambda known: sum(device.vram_mb for device in known["gpus"]) if known["gpus"] else 16000,
+        ge=0,
+        validation_alias="MEDIA_TOTAL_VRAM_MB",
+        description="What running jobs may declare together; of several GPUs it is their sum.",
+    )
     slots_cpu: int = Field(default=5, ge=0, le=256, validation_alias="MEDIA_SLOTS_CPU")
-    slots_gpu_encode: int = Field(default=2, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_ENCODE")
-    slots_gpu_ai: int = Field(default=1, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_AI")
+    slots_gpu_encode: int = Field(
+        default=2, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_ENCODE", description="On each GPU."
+    )
+    slots_gpu_ai: int = Field(
+        default=1, ge=0, le=256, validation_alias="MEDIA_SLOTS_GPU_AI", description="On each GPU."
+    )
     windows: Annotated[Mapping[str, tuple[str, ...]], NoDecode] = Field(
         default_factory=dict,
         validation_alias="MEDIA_WINDOWS",
@@ -300,6 +316,29 @@ class Settings(BaseSettings):
             raise ValueError("is no URL of the form postgresql://user:password@host:port/database") from None
         return value
 
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _are_devices(cls, value: Any) -> list[Any]:
+        return devices.as_given(value)
+
+    @field_validator("gpus")
+    @classmethod
+    def _are_different(cls, value: Sequence[Device]) -> Sequence[Device]:
+        return devices.named_once(value)
+
+    @field_validator("total_vram_mb")
+    @classmethod
+    def _is_the_sum(cls, value: int, known: ValidationInfo) -> int:
+        gpus: Sequence[Device] = known.data.get("gpus", [])
+        if not gpus and value > devices.MOST_VRAM_MB:
+            raise ValueError(f"must be less than or equal to {devices.MOST_VRAM_MB}, got {value}")
+        together = sum(device.vram_mb for device in gpus)
+        if gpus and value != together:
+            raise ValueError(
+                f"is {value}, and the GPUs of MEDIA_GPU_VRAM_MB have {together} together: leave one of the two out"
+            )
+        return value
+
     @field_validator("windows", mode="before")
     @classmethod
     def _are_windows(cls, value: Any) -> Mapping[str, tuple[str, ...]]:
@@ -355,16 +394,37 @@ class Settings(BaseSettings):
         return self.home / "runs"
 
     @property
-    def vram_units(self) -> int:
-        return self.total_vram_mb // VRAM_UNIT_MB
+    def devices(self) -> Sequence[Device]:
+        """At least one: where none is named, the whole budget is that of GPU 0."""
+        return self.gpus or [Device(index=0, vram_mb=self.total_vram_mb)]
+
+    def named_device(self, index: int | None) -> Device | None:
+        """A GPU that the settings name; None: another, or they leave it to each program which one it takes."""
+        return next((device for device in self.gpus if device.index == index), None)
 
     @property
-    def slots(self) -> dict[ResourceCategory, int]:
+    def vram_units(self) -> int:
+        """Of all GPUs together."""
+        return sum(device.units for device in self.devices)
+
+    @property
+    def most_vram_mb(self) -> int:
+        """What one job can have: the whole of the largest GPU."""
+        return max(device.units for device in self.devices) * devices.VRAM_UNIT_MB
+
+    @property
+    def gpu_slots(self) -> dict[ResourceCategory, int]:
+        """Of each GPU."""
         return {
-            ResourceCategory.CPU: self.slots_cpu,
             ResourceCategory.GPU_ENCODE: self.slots_gpu_encode,
             ResourceCategory.GPU_AI: self.slots_gpu_ai,
         }
+
+    @property
+    def slots(self) -> dict[ResourceCategory, int]:
+        """Of the whole host."""
+        of_gpus = {category: count * len(self.devices) for category, count in self.gpu_slots.items()}
+        return {ResourceCategory.CPU: self.slots_cpu, **of_gpus}
 
     @property
     def zone(self) -> ZoneInfo:
@@ -420,6 +480,8 @@ def _windows_of(category: Any, texts: Any) -> tuple[str, ...]:
 
 def as_text(value: Any) -> str:
     """A setting's value as its variable holds it."""
+    if isinstance(value, list):
+        return devices.as_json(value) if value else ""
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 

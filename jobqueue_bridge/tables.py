@@ -130,6 +130,7 @@ job_attempts = sa.Table(
     _column("outcome", sa.Text),
     _column("error", sa.Text),
     _column("peak_vram_mb", sa.Integer),
+    _column("gpu", sa.Integer),
 )
 
 # What completed jobs took of GPU memory, by what it depends on; `recent_mb` is of the newest few, the newest first.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge.settings import VRAM_UNIT_MB
+from jobqueue_bridge.devices import VRAM_UNIT_MB
 from jobqueue_bridge.tables import vram_learned
 from jobqueue_bridge.vocabulary import NEEDS, JobType
 

@@ -1,13 +1,25 @@
 """The run tags by which the coordinator's limits, the sensors and people find runs."""
 
+from jobqueue_bridge.devices import place_of
+
 TYPE_TAG = "media/type"
 CATEGORY_TAG = "media/category"
 JOB_TAG = "media/job_id"
 ATTEMPT_TAG = "media/attempt"
 PRIORITY_TAG = "media/priority"
 ORIGIN_TAG = "media/origin"
+# Where the settings name the GPUs: which one a run is given, and its slot there.
+GPU_TAG = "media/gpu"
+GPU_SLOT_TAG = "media/gpu_slot"
 
 
 def vram_tag(unit: int) -> str:
-    """The tag of one unit of VRAM; `dagster.yaml` limits each to one run at a time."""
-    return f"media/vram_u{unit:02d}"
+    """The tag of one unit of VRAM; `dagster.yaml` limits each to one run at a time. Those of GPU 0 do not say so: a
+    second GPU changes nothing for runs that are already tagged."""
+    gpu, number = place_of(unit)
+    return f"media/vram_g{gpu}_u{number:02d}" if gpu else f"media/vram_u{number:02d}"
+
+
+def gpu_slot(category: str, gpu: int) -> str:
+    """The value of GPU_SLOT_TAG; `dagster.yaml` limits each to a GPU's slots."""
+    return f"{category}@{gpu}"

@@ -125,11 +125,11 @@ def a_job(kind: JobType, video_id: UUID | None = None) -> Dispatched:
         id=uuid4(), type=kind, status=JobStatus.QUEUED, params={}, progress=0, priority=5, queue_position=None,
         waiting_reason=None, resource_category=need.category, vram_required=need.vram_mb,
         created_at=datetime.now(UTC), started_at=None, completed_at=None, retry_count=0, max_retries=3,
-        retry_after=None, attempt=1, run_id=None, host=None, video_id=named.get("video_id"), origin=Origin.API,
+        retry_after=None, attempt=1, run_id=None, host=None, gpu=1, video_id=named.get("video_id"), origin=Origin.API,
         error=None, progress_detail=None, result=None, parent_id=None,
     )  # fmt: skip
     model: Any = params.MODELS[kind]
-    return Dispatched(job, Checked(kind, model.model_construct(**named), job.video_id), units=(0, 1))
+    return Dispatched(job, Checked(kind, model.model_construct(**named), job.video_id), units=(1000, 1001), gpu=1)
 
 
 @pytest.mark.parametrize("kind", RUNNABLE)

@@ -1,7 +1,7 @@
 """What goes over the wire: camelCase names, instants in UTC with a Z. The specification's names and shapes are kept."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
@@ -158,6 +158,7 @@ class Job(Wire):
     attempt: int
     run_id: str | None = Field(description="The Dagster run of the latest attempt.")
     host: str | None
+    gpu: int | None = Field(description="Of a job that holds VRAM: on which GPU.")
     video_id: UUID | None
     origin: str = Field(description="Who asked: api, cli, schedule, inbox, dagster, sql.")
     error: str | None
@@ -177,6 +178,7 @@ class Attempt(Wire):
     outcome: str | None = Field(description="completed, failed, cancelled, lost or released; null while it runs.")
     error: str | None
     peak_vram_mb: int | None
+    gpu: int | None = Field(description="Whose VRAM it was given; null: it needed none.")
 
 
 class JobDetails(Job):
@@ -205,6 +207,28 @@ class JobList(Wire):
         return cls(data=_each(Job, found.jobs), pagination=Pagination.of(asked, found.total))
 
 
+class GpuStats(Wire):
+    """Of the jobs that run; what does not say on which GPU it is counts on the first."""
+
+    gpu: int = Field(description="As nvidia-smi numbers it, where nothing else is configured.")
+    name: str
+    vram_used: int = Field(description="MB that running jobs declare.")
+    vram_available: int = Field(description="MB of its budget.")
+
+    @classmethod
+    def each_of(cls, used_mb: Mapping[int | None, int], settings: Settings) -> "list[GpuStats]":
+        unsaid = {settings.devices[0].index: used_mb.get(None, 0)}
+        return [
+            cls(
+                gpu=device.index,
+                name=device.name,
+                vram_used=used_mb.get(device.index, 0) + unsaid.get(device.index, 0),
+                vram_available=device.vram_mb,
+            )
+            for device in settings.devices
+        ]
+
+
 class Stats(Wire):
     model_config = ConfigDict(
         json_schema_extra={
@@ -219,6 +243,7 @@ class Stats(Wire):
                     "paused": 1,
                     "totalVramUsed": 12000,
                     "totalVramAvailable": 16000,
+                    "gpus": [{"gpu": 0, "name": "", "vramUsed": 12000, "vramAvailable": 16000}],
                     "averageProcessingTime": 245.3,
                     "jobsByType": {"reencode_streaming": 45, "scan": 8, "compile_random": 12},
                 }
@@ -235,6 +260,7 @@ class Stats(Wire):
     paused: int
     total_vram_used: int = Field(description="MB that running jobs declare.")
     total_vram_available: int = Field(description="MB of the whole budget.")
+    gpus: list[GpuStats]
     average_processing_time: float = Field(description="Seconds from start to end, of the newest completed jobs.")
     jobs_by_type: dict[str, int]
 
@@ -244,6 +270,7 @@ class Stats(Wire):
             **{status.value: count for status, count in found.by_status.items()},
             total_vram_used=found.vram_used_mb,
             total_vram_available=settings.total_vram_mb,
+            gpus=GpuStats.each_of(found.vram_used_mb_by_gpu, settings),
             average_processing_time=round(found.average_processing_s, 1),
             jobs_by_type=found.by_type,
         )

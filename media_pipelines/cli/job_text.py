@@ -92,6 +92,16 @@ def statistics(by_status: Mapping[JobStatus, int]) -> Iterator[str]:
     yield _count("Total", sum(by_status.values()))
 
 
+def gpus(found: Sequence[wire.GpuStats]) -> Iterator[str]:
+    """A line for each, where there are several."""
+    if len(found) > 1:
+        yield ""
+        yield from (
+            f"  {cell(f'GPU {gpu.gpu}', 8)} {gpu.vram_used:>6} of {gpu.vram_available:>6} MB  {gpu.name}".rstrip()
+            for gpu in found
+        )
+
+
 def _count(name: str, count: int) -> str:
     return f"  {name + ':':<11}{count:>5}"
 
@@ -118,7 +128,8 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Position", f"{job.queue_position} in the queue" if job.queue_position else ""
     yield "Waits", waiting_note(row) if job.status in (JobStatus.PENDING, JobStatus.PAUSED) else ""
     yield "Priority", str(job.priority)
-    yield "Needs", f"{job.resource_category}, {job.vram_required} MB of VRAM"
+    on_gpu = "" if job.gpu is None else f" on GPU {job.gpu}"
+    yield "Needs", f"{job.resource_category}, {job.vram_required} MB of VRAM{on_gpu}"
     yield "VRAM", _misdeclared(job) or ""
     yield "Params", json.dumps(job.params, ensure_ascii=False)
     yield "Video", str(job.video_id or "")
@@ -147,6 +158,7 @@ def _attempt(attempt: wire.Attempt) -> str:
     parts = (
         f"{attempt.attempt}. {attempt.outcome or 'running'}, {_second(attempt.started_at)}{ended}",
         f"run {attempt.run_id} on {attempt.host}" if attempt.run_id else "",
+        "" if attempt.gpu is None else f"GPU {attempt.gpu}",
         attempt.encoder or "",
         f"peak {attempt.peak_vram_mb} MB of VRAM" if attempt.peak_vram_mb else "",
         attempt.error or "",

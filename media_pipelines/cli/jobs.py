@@ -15,7 +15,7 @@ from media_pipelines.cli.cleanup import cleanup
 from media_pipelines.cli.clear import clear
 from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.finding import REFERENCE, find_anywhere
-from media_pipelines.cli.job_text import everything, statistics, table
+from media_pipelines.cli.job_text import everything, gpus, statistics, table
 from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
 from media_pipelines.cli.output import INTERRUPTED, err, print_json
 from media_pipelines.cli.printable import printable, printable_lines
@@ -147,10 +147,11 @@ def status(as_json: bool = AS_JSON) -> None:
     settings = load_settings()
     with engine_for(settings).connect() as connection:
         found, switch = queue.stats(connection), lifecycle.switch(connection)
+    told = wire.Stats.of(found, settings)
     if as_json:
-        print_json(wire.Stats.of(found, settings).model_dump(mode="json"))
+        print_json(told.model_dump(mode="json"))
         return
-    for line in statistics(found.by_status):
+    for line in (*statistics(found.by_status), *gpus(told.gpus)):
         typer.echo(line)
     if switch.reason:
         err.print(f"{switch.reason.capitalize()}: `media-pipelines jobs resume --queue` ends it", markup=False)

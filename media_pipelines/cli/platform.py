@@ -161,15 +161,16 @@ def status(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
 
 
 def _status(settings: Settings, holder: Holder | None) -> dict[str, Any]:
+    budget = [{"gpu": device.index, "name": device.name, "vram_mb": device.vram_mb} for device in settings.devices]
     if holder is None:
-        return {"running": False, "home": str(settings.home), "programs": []}
+        return {"running": False, "home": str(settings.home), "programs": [], "gpus": budget}
     from media_pipelines.platform.supervisor import Supervisor
 
     try:
         programs = [asdict(state) for state in Supervisor(settings).states().values()]
     except PlatformError:
         programs = []  # it is only just starting, or stopping
-    return {"running": True, "home": str(settings.home), **asdict(holder), "programs": programs}
+    return {"running": True, "home": str(settings.home), **asdict(holder), "programs": programs, "gpus": budget}
 
 
 def _print_status(facts: dict[str, Any]) -> None:
@@ -185,7 +186,13 @@ def _print_status(facts: dict[str, Any]) -> None:
         for program in facts["programs"]
     ]
     print_table(("program", "state", "pid", "uptime", "log"), rows, empty="starting or stopping")
+    if len(facts["gpus"]) > 1:
+        out.print("\nGPUs       " + ", ".join(_gpu(gpu) for gpu in facts["gpus"]), markup=False, soft_wrap=True, end="")
     out.print(f"\nJobs API   {facts['api_url']}/docs\nDagster UI {facts['dagster_url']}/\nHome       {facts['home']}")
+
+
+def _gpu(facts: dict[str, Any]) -> str:
+    return f"{facts['gpu']} {facts['name']}".rstrip() + f" ({facts['vram_mb']} MB)"
 
 
 def _duration(seconds: int | None) -> str:

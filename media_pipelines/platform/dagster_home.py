@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from jobqueue_bridge.devices import units_of
 from jobqueue_bridge.settings import Settings
 from media_pipelines.platform.errors import NotUsable
-from media_pipelines.tags import CATEGORY_TAG, vram_tag
+from media_pipelines.tags import CATEGORY_TAG, GPU_SLOT_TAG, gpu_slot, vram_tag
 
 CODE_LOCATION = "media_pipelines"
 
@@ -37,7 +38,16 @@ def _concurrency(settings: Settings) -> dict[str, Any]:
     slots = [
         {"key": CATEGORY_TAG, "value": category.value, "limit": limit} for category, limit in settings.slots.items()
     ]
-    units = [{"key": vram_tag(unit), "limit": 1} for unit in range(settings.vram_units)]
+    slots += [
+        {"key": GPU_SLOT_TAG, "value": gpu_slot(category.value, device.index), "limit": limit}
+        for device in settings.gpus
+        for category, limit in settings.gpu_slots.items()
+    ]
+    units = [
+        {"key": vram_tag(unit), "limit": 1}
+        for device in settings.devices
+        for unit in units_of(device.index, device.units)
+    ]
     return {
         "runs": {
             "max_concurrent_runs": sum(settings.slots.values()),

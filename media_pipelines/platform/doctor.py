@@ -1,8 +1,6 @@
 """What `doctor` looks at: each finding is one line that says how things are and, where they fail, what to do."""
 
-import importlib
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobqueue_bridge import vram
 from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import DatabaseUnreachable
 from jobqueue_bridge.settings import Settings
+from media_pipelines import nvidia
 from media_pipelines.platform import lock, preflight
 from media_pipelines.platform.errors import NotUsable
 from media_pipelines.platform.postgres import binaries_for, check_answers
@@ -50,7 +50,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     if database.ok and (running or not settings.embedded):
         yield from _queue(settings)
     yield from _ffmpeg(settings)
-    yield _gpu(settings)
+    yield from _gpus(settings)
     yield from _declared_vram(settings, running)
 
 
@@ -180,19 +180,42 @@ def _encoder(name: str, failure: str | None, *, one_works: bool) -> Finding:
     return Finding("encoder", ok=False, text=f"{name}: {failure}: set FFMPEG_BINARY to an ffmpeg with H.264 encoders")
 
 
-def _gpu(settings: Settings) -> Finding:
-    pynvml = _nvml()
+def _gpus(settings: Settings) -> Iterator[Finding]:
+    """Where the settings name the GPUs, a line for each; else one for those that there are."""
+    pynvml = nvidia.library()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return Finding("gpu", ok=True, text=f"no NVIDIA GPU: declared VRAM decides ({settings.total_vram_mb} MB)")
+        declared = ", ".join(f"{device} {device.vram_mb} MB" for device in settings.gpus)
+        text = f"no NVIDIA GPU: declared VRAM decides ({declared or f'{settings.total_vram_mb} MB'})"
+        yield Finding("gpu", ok=True, text=text)
+        return
     try:
-        devices = [_device(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        if settings.gpus:
+            yield from (_named_gpu(pynvml, device) for device in settings.gpus)
+        else:
+            found = [_device(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+            yield Finding("gpu", ok=True, text=", ".join(found) or "no NVIDIA GPU: declared VRAM decides")
     except pynvml.NVMLError as error:
-        return Finding("gpu", ok=False, text=f"the NVIDIA driver answers {error}: check it with nvidia-smi")
+        yield Finding("gpu", ok=False, text=f"the NVIDIA driver answers {error}: check it with nvidia-smi")
     finally:
         pynvml.nvmlShutdown()
-    return Finding("gpu", ok=True, text=", ".join(devices) or "no NVIDIA GPU: declared VRAM decides")
+
+
+def _named_gpu(pynvml: Any, device: Device) -> Finding:
+    """Whether there is such a GPU, with as much memory as its budget says."""
+    asked = device.uuid or f"index {device.index}"
+    try:
+        handle = nvidia.handle_of(pynvml, device)
+        memory, name = pynvml.nvmlDeviceGetMemoryInfo(handle), pynvml.nvmlDeviceGetName(handle)
+    except pynvml.NVMLError as error:
+        text = f"{device}: the NVIDIA driver finds none of {asked} ({error}): see nvidia-smi -L, set MEDIA_GPU_VRAM_MB"
+        return Finding("gpu", ok=False, text=text)
+    free_mb, total_mb = memory.free // 1024**2, memory.total // 1024**2
+    text = f"{device}: {name}, {free_mb:,} of {total_mb:,} MB free, budget {device.vram_mb:,} MB"
+    if device.vram_mb > total_mb:
+        return Finding("gpu", ok=False, text=f"{text}: more than it has, lower it in MEDIA_GPU_VRAM_MB")
+    return Finding("gpu", ok=True, text=text)
 
 
 def _declared_vram(settings: Settings, running: lock.Holder | None) -> Iterator[Finding]:
@@ -206,13 +229,6 @@ def _declared_vram(settings: Settings, running: lock.Holder | None) -> Iterator[
         return
     for line in wrong:
         yield Finding("vram", ok=True, text=line)
-
-
-def _nvml() -> Any:
-    """NVIDIA's own binding. The package of the same name warns on import that it only wraps it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return importlib.import_module("pynvml")
 
 
 def _device(pynvml: Any, index: int) -> str:

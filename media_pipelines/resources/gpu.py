@@ -1,16 +1,17 @@
 """The doorway to NVML. A host without an NVIDIA GPU has None everywhere, and the declared VRAM decides alone."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import dagster as dg
 import psutil
+
+from jobqueue_bridge.devices import Device
+from media_pipelines import nvidia
 
 _MB = 1024 * 1024
 
@@ -21,7 +22,7 @@ _SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """MB of the first GPU: what is free, and what each process on it holds."""
+    """MB of one GPU: what is free, and what each process on it holds."""
 
     free_mb: int
     by_pid_mb: dict[int, int]
@@ -30,34 +31,26 @@ class GpuMemory:
 class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Live GPU memory."""
 
-    def memory(self) -> GpuMemory | None:
-        """None: no GPU, no driver, or NVML refuses."""
-        return _asked(_first_gpu)
+    def memory(self, device: Device) -> GpuMemory | None:
+        """None: no such GPU, no driver, or NVML refuses."""
+        return _asked(lambda pynvml: _memory_of(pynvml, device))
 
-    def free_beside_reservations_mb(self, reserved: Iterable[tuple[int | None, int]]) -> int | None:
-        """Free memory less what runs have reserved and not taken yet.
+    def free_beside_reservations_mb(self, reserved: Iterable[tuple[int | None, int]], device: Device) -> int | None:
+        """A GPU's free memory less what runs have reserved and not taken yet.
 
-        `reserved`: for each active job the pid of its run (None: not started) and the MB it declared. What a run and
-        its children use counts as taken.
+        `reserved`: for each active job on it the pid of its run (None: not started) and the MB it declared. What a run
+        and its children use counts as taken.
         """
-        memory = self.memory()
+        memory = self.memory(device)
         if memory is None:
             return None
         pending = sum(max(0, mb - _used_by(pid, memory)) for pid, mb in reserved)
         return memory.free_mb - pending
 
 
-def _nvml() -> ModuleType:
-    """NVIDIA's own binding. The package of the same name warns on import that it only wraps it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import pynvml
-    return pynvml
-
-
 def _asked(read: Callable[[Any], Answer]) -> Answer | None:
     """What `read` finds with an open NVML. None: no GPU, no driver, or NVML refuses."""
-    pynvml: Any = _nvml()
+    pynvml = nvidia.library()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -70,10 +63,10 @@ def _asked(read: Callable[[Any], Answer]) -> Answer | None:
         pynvml.nvmlShutdown()
 
 
-def _first_gpu(pynvml: Any) -> GpuMemory:
-    device = pynvml.nvmlDeviceGetHandleByIndex(0)
-    free = pynvml.nvmlDeviceGetMemoryInfo(device).free // _MB
-    return GpuMemory(int(free), _by_pid(pynvml, device))
+def _memory_of(pynvml: Any, device: Device) -> GpuMemory:
+    handle = nvidia.handle_of(pynvml, device)
+    free = pynvml.nvmlDeviceGetMemoryInfo(handle).free // _MB
+    return GpuMemory(int(free), _by_pid(pynvml, handle))
 
 
 def _all_gpus(pynvml: Any) -> dict[int, int]:
@@ -101,9 +94,11 @@ def is_present() -> bool:
     return any(Path(sign).exists() for sign in _SIGNS)
 
 
-def used_by_pid_mb() -> dict[int, int] | None:
-    """What each process holds on all GPUs together. None: no GPU, no driver, or NVML refuses."""
-    return _asked(_all_gpus)
+def used_by_pid_mb(device: Device | None = None) -> dict[int, int] | None:
+    """What each process holds on a GPU, or on all together. None: no GPU, no driver, or NVML refuses."""
+    if device is None:
+        return _asked(_all_gpus)
+    return _asked(lambda pynvml: _by_pid(pynvml, nvidia.handle_of(pynvml, device)))
 
 
 def family_of(pid: int) -> set[int]:

@@ -17,6 +17,7 @@ from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.retry import FailureKind
 from jobqueue_bridge.settings import load_settings
+from media_pipelines import nvidia
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
@@ -32,12 +33,15 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
     attempt: int
 
     _held: Attempt | None = PrivateAttr(default=None)
+    _told: nvidia.Told | None = PrivateAttr(default=None)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """A run that ends between two steps gives its job back."""
         del context
         if self._held is not None and not self._held.over:
             _give_back(self._held, "the run ended between two steps")
+        if self._told is not None:
+            self._told.take_back()
 
     @contextmanager
     def step(self, context: dg.OpExecutionContext) -> Iterator[Attempt]:
@@ -83,6 +87,9 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         held.log(f"Attempt {self.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
         if kept := keep_to_cores(cores):
             held.log(kept)
+        if device := settings.named_device(held.job.gpu):
+            self._told = nvidia.Told(device)
+            held.log(f"On {device}, {held.job.vram_required} of its {device.vram_mb} MB reserved")
         return held
 
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import psutil
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from jobqueue_bridge import lease, vram
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import FailureKind
-from jobqueue_bridge.settings import VRAM_UNIT_MB, Settings
+from jobqueue_bridge.settings import Settings
 from media_pipelines.media.errors import is_out_of_gpu_memory
 from media_pipelines.resources import gpu
 
@@ -28,13 +29,13 @@ class VramUse:
         self,
         job: Job,
         settings: Settings,
-        read: Callable[[], Mapping[int, int] | None] = gpu.used_by_pid_mb,
+        read: Callable[[], Mapping[int, int] | None] | None = None,
         *,
         present: Callable[[], bool] = gpu.is_present,
     ) -> None:
         self._job = job
-        self._budget_mb = settings.vram_units * VRAM_UNIT_MB
-        self._read = read
+        self._budget_mb = settings.most_vram_mb
+        self._read = read or partial(gpu.used_by_pid_mb, settings.named_device(job.gpu))
         self._present = present
         self._over = threading.Event()
         self._work: vram.Work | None = vram.Work(job.type)
@@ -78,7 +79,7 @@ class VramUse:
             vram.learn(connection, self._work, self.peak_mb)
 
     def exhausted(self) -> bool:
-        """Whether the job has reserved all the VRAM that there is to reserve."""
+        """Whether the job has reserved all the VRAM that one job can: the whole of the largest GPU."""
         return self._job.vram_required >= self._budget_mb
 
     def after_failure(

@@ -19,7 +19,18 @@ from jobqueue_bridge.vocabulary import JobType, ResourceCategory
 from media_pipelines import run_process
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.gpu import Gpu
-from media_pipelines.tags import ATTEMPT_TAG, CATEGORY_TAG, JOB_TAG, ORIGIN_TAG, PRIORITY_TAG, TYPE_TAG, vram_tag
+from media_pipelines.tags import (
+    ATTEMPT_TAG,
+    CATEGORY_TAG,
+    GPU_SLOT_TAG,
+    GPU_TAG,
+    JOB_TAG,
+    ORIGIN_TAG,
+    PRIORITY_TAG,
+    TYPE_TAG,
+    gpu_slot,
+    vram_tag,
+)
 
 _LONGEST_WAIT_S = 4.5
 # Runs without VRAM that may queue in Dagster beyond the slots, so that a freed slot is taken at once.
@@ -33,6 +44,8 @@ class Dispatched:
     job: Job
     checked: Checked
     units: tuple[int, ...]
+    gpu: int | None = None
+    """The one that the run is told to use; None: it is left to what it calls."""
 
 
 @dg.sensor(
@@ -89,7 +102,7 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
             checked = _check_admitted(connection, plan.admitted, ready, settings)
             if len(checked) == len(plan.admitted):
                 queue.note_waiting(connection, ready, limits.in_line(ready, [*held, *plan.waiting]))
-                dispatched = _admit(connection, plan.admitted, checked)
+                dispatched = _admit(connection, plan.admitted, checked, settings)
                 drains.count(connection, {row.job.id: shares[row.job.id] for row in dispatched if row.job.id in shares})
                 break
             refused = {entry.id for entry in plan.admitted} - checked.keys()
@@ -169,31 +182,40 @@ def _closed(settings: Settings) -> dict[ResourceCategory, str]:
 def _capacity(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -> admission.Capacity:
     return admission.Capacity(
         slots=settings.slots,
-        vram_units=settings.vram_units,
+        gpus=_gpus(settings, gpu, active),
+        gpu_slots=settings.gpu_slots,
         starvation_s=settings.starvation_seconds,
-        free_vram_mb=_free_vram_mb(settings, gpu, active),
         look_ahead=_LOOK_AHEAD,
         closed=_closed(settings),
     )
 
 
-def _free_vram_mb(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -> int | None:
-    reserved = [
-        (run_process.pid_of(settings.runs_dir, job.run_id) if job.run_id else None, job.vram_mb)
-        for job in active
-        if job.vram_mb
+def _gpus(settings: Settings, gpu: Gpu, active: list[admission.ActiveJob]) -> list[admission.Gpu]:
+    """Each with what it has free, less what the jobs on it have reserved and not taken yet."""
+    reserved: dict[int, list[tuple[int | None, int]]] = {device.index: [] for device in settings.devices}
+    for job in active:
+        on = settings.devices[0].index if job.gpu is None else job.gpu
+        if job.vram_mb and on in reserved:
+            pid = run_process.pid_of(settings.runs_dir, job.run_id) if job.run_id else None
+            reserved[on].append((pid, job.vram_mb))
+    return [
+        admission.Gpu(device.index, device.units, gpu.free_beside_reservations_mb(reserved[device.index], device))
+        for device in settings.devices
     ]
-    return gpu.free_beside_reservations_mb(reserved)
 
 
 def _admit(
-    connection: sa.Connection, admitted: Iterable[admission.Admitted], checked: dict[UUID, Checked]
+    connection: sa.Connection,
+    admitted: Iterable[admission.Admitted],
+    checked: dict[UUID, Checked],
+    settings: Settings,
 ) -> list[Dispatched]:
     dispatched = []
     for entry in admitted:
         job = queue.admit(connection, entry, checked[entry.id])
         if job is not None:
-            dispatched.append(Dispatched(job, checked[entry.id], entry.units))
+            named = settings.named_device(entry.gpu)
+            dispatched.append(Dispatched(job, checked[entry.id], entry.units, named.index if named else None))
     return dispatched
 
 
@@ -231,5 +253,12 @@ def run_request(entry: Dispatched) -> dg.RunRequest:
             ORIGIN_TAG: str(job.origin),
             "dagster/priority": str(-job.priority),
             **{vram_tag(unit): "1" for unit in entry.units},
+            **_gpu_tags(entry),
         },
     )
+
+
+def _gpu_tags(entry: Dispatched) -> dict[str, str]:
+    if entry.gpu is None:
+        return {}
+    return {GPU_TAG: str(entry.gpu), GPU_SLOT_TAG: gpu_slot(entry.job.resource_category, entry.gpu)}

@@ -491,6 +491,7 @@ def test_statistics_count_what_is_there(api: httpx.Client, add_job: Add, setting
         "paused": 0,
         "totalVramUsed": 8000,
         "totalVramAvailable": 16000,
+        "gpus": [{"gpu": 0, "name": "", "vramUsed": 8000, "vramAvailable": 16000}],
         "averageProcessingTime": 45.5,
         "jobsByType": {"compile_random": 7, "scan": 1},
     }
@@ -501,6 +502,7 @@ def test_statistics_of_an_empty_queue_are_zeros(api: httpx.Client) -> None:
 
     assert stats.pop("jobsByType") == {}
     assert stats.pop("totalVramAvailable") == 16000
+    assert stats.pop("gpus") == [{"gpu": 0, "name": "", "vramUsed": 0, "vramAvailable": 16000}]
     assert set(stats.values()) == {0}
 
 

@@ -13,7 +13,7 @@ from jobqueue_bridge.settings import Settings
 from media_pipelines.tags import CATEGORY_TAG, JOB_TAG
 from tests.chaos.victims import LiveRun, Victims, ffmpegs_of
 
-_VRAM_TAG = "media/vram_u"
+_VRAM_TAG = "media/vram_"
 _ROWS = sa.text(
     "SELECT id, status, resource_category AS category, vram_required AS vram_mb, vram_units AS units FROM jobs"
     " WHERE status IN ('queued', 'running') OR status = 'paused' AND lease_token IS NOT NULL"

@@ -63,6 +63,26 @@ def test_every_vram_unit_has_a_limit_of_its_own(tmp_path: Path) -> None:
     assert (vram_tag(120), None) not in large
 
 
+def test_each_gpu_has_its_slots_and_its_units(tmp_path: Path) -> None:
+    several = limits(
+        load_settings(home=tmp_path, gpus=[{"vram_mb": 2000}, {"vram_mb": 3500, "index": 3}], slots_gpu_ai=0)
+    )
+    assert several == {
+        ("media/category", "cpu"): 5,
+        ("media/category", "gpu_encode"): 4,
+        ("media/category", "gpu_ai"): 0,
+        ("media/gpu_slot", "gpu_encode@0"): 2,
+        ("media/gpu_slot", "gpu_ai@0"): 0,
+        ("media/gpu_slot", "gpu_encode@3"): 2,
+        ("media/gpu_slot", "gpu_ai@3"): 0,
+        ("media/vram_u00", None): 1,
+        ("media/vram_u01", None): 1,
+        ("media/vram_g3_u00", None): 1,
+        ("media/vram_g3_u01", None): 1,
+        ("media/vram_g3_u02", None): 1,
+    }
+
+
 def test_a_password_in_the_url_is_readable_by_us_alone(tmp_path: Path) -> None:
     external = load_settings(home=tmp_path, database_url="postgresql://me:p%40ss@example.org/videos")
     dagster_home.render(external, tmp_path / "sock")

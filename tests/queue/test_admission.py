@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from jobqueue_bridge.admission import ActiveJob, Admitted, Capacity, Plan, ReadyJob, admit
+from jobqueue_bridge.admission import ActiveJob, Admitted, Capacity, Gpu, Plan, ReadyJob, admit
 from jobqueue_bridge.vocabulary import NEEDS, JobType, ResourceCategory
 from tests.queue.weighed import AI, CAPACITY, CPU, ENCODE, active, job_id, ready
 
@@ -91,23 +91,23 @@ def test_vram_that_is_declared_and_not_numbered_counts(units: tuple[int, ...]) -
 
 
 def test_units_beyond_a_budget_that_shrank_still_count() -> None:
-    plan = admit([ready(1, ENCODE, 4000)], [active(2, AI, 8000, range(8, 16))], replace(CAPACITY, vram_units=8))
+    plan = admit([ready(1, ENCODE, 4000)], [active(2, AI, 8000, range(8, 16))], replace(CAPACITY, gpus=(Gpu(0, 8),)))
     assert reason(plan) == f"needs 4000 MB, 0 of 8000 free: held by digest_generate {short(2)}"
 
 
 def test_measured_memory_must_suffice_too() -> None:
-    plan = admit([ready(1, AI, 8000)], [], replace(CAPACITY, free_vram_mb=7999))
+    plan = admit([ready(1, AI, 8000)], [], replace(CAPACITY, gpus=(Gpu(0, 16, 7999),)))
     assert reason(plan) == "needs 8000 MB, the GPU has 7999 MB free beside what is reserved"
 
 
 def test_measured_memory_shrinks_with_each_admission() -> None:
-    plan = admit([ready(1, ENCODE, 4000), ready(2, ENCODE, 4000)], [], replace(CAPACITY, free_vram_mb=7000))
+    plan = admit([ready(1, ENCODE, 4000), ready(2, ENCODE, 4000)], [], replace(CAPACITY, gpus=(Gpu(0, 16, 7000),)))
     assert started(plan) == [job_id(1)]
     assert reason(plan) == "needs 4000 MB, the GPU has 3000 MB free beside what is reserved"
 
 
 def test_a_gpu_that_reports_less_than_nothing_has_nothing() -> None:
-    assert "has 0 MB free" in reason(admit([ready(1, AI, 1)], [], replace(CAPACITY, free_vram_mb=-5)))
+    assert "has 0 MB free" in reason(admit([ready(1, AI, 1)], [], replace(CAPACITY, gpus=(Gpu(0, 16, -5),))))
 
 
 def test_jobs_without_vram_may_queue_beyond_their_slots() -> None:
@@ -180,14 +180,14 @@ def test_a_job_that_waits_for_a_slot_starves_nobody() -> None:
 
 def test_memory_that_another_program_took_makes_nobody_wait_in_line() -> None:
     queue = [ready(1, AI, 12000, waited_s=9999), ready(2, ENCODE, 2000)]
-    capacity = replace(CAPACITY, free_vram_mb=3000)
+    capacity = replace(CAPACITY, gpus=(Gpu(0, 16, 3000),))
     assert started(admit(queue, [active(3, ENCODE, 6000, range(6))], capacity)) == [job_id(2)]
 
 
 def test_memory_that_the_queues_own_jobs_took_does() -> None:
     """On a GPU that is smaller than the budget says, units alone would let small jobs overtake for ever."""
     queue = [ready(1, AI, 8000, waited_s=9999), ready(2, ENCODE, 4000)]
-    capacity = replace(CAPACITY, free_vram_mb=6000)
+    capacity = replace(CAPACITY, gpus=(Gpu(0, 16, 6000),))
     assert not admit(queue, [active(3, ENCODE, 6000, range(6))], capacity).admitted
 
 

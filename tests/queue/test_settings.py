@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzlocal
 
+from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
 from jobqueue_bridge.vocabulary import ResourceCategory
@@ -106,6 +107,12 @@ def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(confi
         ("MEDIA_SLOTS_GPU_AI", "257", "less than or equal to 256"),
         ("MEDIA_TOTAL_VRAM_MB", "-1", "greater than or equal to 0"),
         ("MEDIA_TOTAL_VRAM_MB", "99999999", "less than or equal to 1000000"),
+        ("MEDIA_GPU_VRAM_MB", "16000;24000", "expected the MB of each GPU, such as 16000,24000, got '16000;24000'"),
+        ("MEDIA_GPU_VRAM_MB", "16000,-1", "expected the MB of each GPU"),
+        ("MEDIA_GPU_VRAM_MB", "[16000", "is no JSON: '[16000'"),
+        ("MEDIA_GPU_VRAM_MB", "[[16000]]", "or {vram_mb: 16000, uuid: GPU-…} for each; got [16000]"),
+        ("MEDIA_GPU_VRAM_MB", '[{"vram_mb": 1, "index": 1}, 16000]', "two GPUs have the index 1"),
+        ("MEDIA_GPU_VRAM_MB", '[{"vram_mb": 1, "uuid": "GPU-1"}, {"vram_mb": 1, "uuid": "GPU-1"}]', "the uuid GPU-1"),
         ("MEDIA_RETRY_BASE_SECONDS", "inf", "finite number"),
         ("MEDIA_RETRY_CAP_SECONDS", "1e300", "less than or equal to"),
         ("MEDIA_STARVATION_SECONDS", "inf", "finite number"),
@@ -144,6 +151,66 @@ def test_a_bad_value_is_named(
     assert list(found) == [variable]
     assert problem in found[variable]
     assert "secret" not in found[variable]
+
+
+def test_what_is_wrong_with_one_gpu_is_named(configure: Configure) -> None:
+    configure("gpus: [{vram_mb: 1000001}, {vram_mb: 1, uuid: card}, {index: 2}, {vram_mb: 1, memory: 2}]")
+    assert list(refused()) == [
+        "MEDIA_GPU_VRAM_MB.0.vram_mb",
+        "MEDIA_GPU_VRAM_MB.1.uuid",
+        "MEDIA_GPU_VRAM_MB.2.vram_mb",
+        "MEDIA_GPU_VRAM_MB.3.memory",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("gpus: 16000,24000", [Device(index=0, vram_mb=16000), Device(index=1, vram_mb=24000)]),
+        ("gpus: [16000, 24000]", [Device(index=0, vram_mb=16000), Device(index=1, vram_mb=24000)]),
+        ("gpus: 24000", [Device(index=0, vram_mb=24000)]),
+        (
+            "gpus: [{vram_mb: 16000, index: 2, name: upper}, {vram_mb: 24000, uuid: GPU-5a}]",
+            [Device(index=2, vram_mb=16000, name="upper"), Device(index=1, vram_mb=24000, uuid="GPU-5a")],
+        ),
+    ],
+)
+def test_gpus_stand_in_the_file_and_reach_the_processes_of_the_platform(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, written: str, expected: list[Device]
+) -> None:
+    configure(written)
+    settings = load_settings()
+    assert settings.gpus == expected
+    monkeypatch.setenv("MEDIA_GPU_VRAM_MB", environment(settings)["MEDIA_GPU_VRAM_MB"])
+    configure("")
+    assert load_settings().gpus == expected
+
+
+def test_the_whole_budget_is_the_sum_of_the_gpus_and_slots_are_those_of_each(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIA_GPU_VRAM_MB", "16000,24500")
+    settings = load_settings()
+    assert (settings.total_vram_mb, settings.vram_units, settings.most_vram_mb) == (40500, 40, 24000)
+    assert origin_of(settings, "total_vram_mb") == "default"
+    assert settings.slots == {ResourceCategory.CPU: 5, ResourceCategory.GPU_ENCODE: 4, ResourceCategory.GPU_AI: 2}
+
+
+def test_a_whole_budget_that_is_not_the_sum_is_refused(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure("total_vram_mb: 16000\n")
+    monkeypatch.setenv("MEDIA_GPU_VRAM_MB", "16000,24000")
+    assert refused() == {
+        "MEDIA_TOTAL_VRAM_MB": "is 16000, and the GPUs of MEDIA_GPU_VRAM_MB have 40000 together: leave one of the two "
+        "out"
+    }
+    configure("total_vram_mb: 40000\n")
+    assert load_settings().total_vram_mb == 40000
+
+
+def test_where_no_gpu_is_named_the_whole_budget_is_that_of_gpu_0(home: Path) -> None:
+    settings = load_settings(total_vram_mb=8500)
+    assert (settings.gpus, settings.devices) == ([], [Device(index=0, vram_mb=8500)])
+    assert settings.named_device(0) is None
 
 
 def test_windows_stand_in_the_file_one_or_several_for_a_category(configure: Configure) -> None:

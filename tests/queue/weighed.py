@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID, uuid5
 
-from jobqueue_bridge.admission import ActiveJob, Capacity, ReadyJob
+from jobqueue_bridge.admission import ActiveJob, Capacity, Gpu, ReadyJob
 from jobqueue_bridge.vocabulary import JobType, ResourceCategory
 
 CPU, ENCODE, AI = ResourceCategory.CPU, ResourceCategory.GPU_ENCODE, ResourceCategory.GPU_AI
-CAPACITY = Capacity(slots={CPU: 5, ENCODE: 2, AI: 1}, vram_units=16, starvation_s=600)
+ONE_GPU = (Gpu(0, 16),)
+CAPACITY = Capacity(slots={CPU: 5, ENCODE: 2, AI: 1}, gpus=ONE_GPU, starvation_s=600)
 TYPE_OF = {CPU: JobType.SCAN, ENCODE: JobType.REENCODE_STREAMING, AI: JobType.DIGEST_GENERATE}
 
 
@@ -20,4 +21,5 @@ def ready(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, waite
 
 
 def active(number: int, category: ResourceCategory = CPU, vram_mb: int = 0, units: Sequence[int] = ()) -> ActiveJob:
+    """With nothing said of its units it is a job of which nobody knows on which GPU it is."""
     return ActiveJob(job_id(number), TYPE_OF[category].value, category, vram_mb, tuple(units))
