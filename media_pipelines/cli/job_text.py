@@ -18,23 +18,32 @@ from media_pipelines.cli.watching import waiting_note
 # VPO's own widths, of which TYPE grows with our longer names.
 _COLUMNS = {"ID": 10, "STATUS": 12, "TYPE": 10, "FILE": 42, "PROG": 6, "CREATED": 16}
 _RULE_WIDTH = 95
-_FILE_SHOWN = 40
+_FILE_SPACE = 2  # at least, after the name
+_FILE_MIN = 12
 _TYPE_MAX = 18  # the longest of ours; other programs may write anything
 
 
-def table(jobs: Sequence[queue.Job], video_paths: Mapping[UUID, str]) -> Iterator[str]:
-    """VPO's list: character for character its layout where no type has a longer name than its own."""
+def table(jobs: Sequence[queue.Job], video_paths: Mapping[UUID, str], columns: int | None = None) -> Iterator[str]:
+    """VPO's list: character for character its layout where no type has a longer name than its own.
+
+    File names are cut further where that makes a line fit into `columns`.
+    """
     longest = max((cell_len(printable(job.type)) for job in jobs), default=0)
     widths = {**_COLUMNS, "TYPE": max(_COLUMNS["TYPE"], min(longest, _TYPE_MAX))}
+    rule = _RULE_WIDTH + widths["TYPE"] - _COLUMNS["TYPE"]
+    width = sum(widths.values()) + len(widths) - 1  # more than the rule's: it ends before the date does
+    too_wide = max(0, width - columns) if columns else 0
+    too_wide = min(too_wide, _COLUMNS["FILE"] - _FILE_MIN)
+    widths["FILE"] -= too_wide
     yield _line(list(_COLUMNS), widths)
-    yield "-" * (_RULE_WIDTH + widths["TYPE"] - _COLUMNS["TYPE"])
+    yield "-" * (rule - too_wide)
     for job in jobs:
         yield _line(
             [
                 str(job.id)[:8],
                 job.status.value,
                 job.type,
-                cell(file_of(job, video_paths), _FILE_SHOWN),
+                cell(file_of(job, video_paths), widths["FILE"] - _FILE_SPACE),
                 _progress(job),
                 local_time(job.created_at),
             ],

@@ -17,7 +17,7 @@ from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.finding import REFERENCE, find_anywhere
 from media_pipelines.cli.job_text import everything, gpus, statistics, table
 from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
-from media_pipelines.cli.output import INTERRUPTED, err, print_json
+from media_pipelines.cli.output import INTERRUPTED, err, out, print_json
 from media_pipelines.cli.printable import printable, printable_lines
 from media_pipelines.cli.recover import recover
 from media_pipelines.cli.start import start
@@ -86,7 +86,7 @@ def list_jobs(
     if as_json:
         print_json([wire.Job.model_validate(job).model_dump(mode="json") for job in found.jobs])
         return
-    for line in table(found.jobs, video_paths):
+    for line in table(found.jobs, video_paths, out.width if out.is_terminal else None):
         typer.echo(line)
     if found.total > len(found.jobs):
         err.print(f"{len(found.jobs)} of {found.total} jobs; --limit shows more")

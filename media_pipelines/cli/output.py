@@ -33,6 +33,7 @@ _BAD_USAGE = (
     JobNotFound, VideoNotFound, ChangeNotFound,
 )  # fmt: skip
 
+_UNCUT = 10_000  # columns
 # What a command holds until it ends, however it ends.
 held = ExitStack()
 
@@ -46,11 +47,12 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing") -> None:
-    """A table for people; `empty` stands there when it has no rows."""
+    """A table for people; `empty` stands there when it has no rows. Only a terminal's width cuts it."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
-    out.print(table if table.row_count else f"[dim]{empty}[/dim]")
+    console = out if out.is_terminal else Console(highlight=False, width=_UNCUT)
+    console.print(table if table.row_count else f"[dim]{empty}[/dim]")
 
 
 def _cell(cell: object) -> Text:

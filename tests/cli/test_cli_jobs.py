@@ -490,6 +490,23 @@ def test_a_followed_log_of_another_programs_job_is_printed(cli: Cli, add_job: Ad
     assert cli("jobs", "logs", str(job_id), "--follow").out == "one\ntwo\n"
 
 
+def test_on_a_narrow_terminal_the_file_names_give_way(add_job: Add, add_video: Any) -> None:
+    add_job("validate", {"videoId": str(add_video("inbox/" + "x" * 60 + ".mkv"))})
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "media_pipelines.cli.main", "jobs", "list"],
+        env={**os.environ, "COLUMNS": "80", "TERM": "xterm-256color"},
+        stdout=theirs,
+    )
+    os.close(theirs)
+    lines = _read_all(ours).splitlines()
+    assert process.wait(10) == 0
+    assert len(lines) == 3
+    assert [len(line) for line in lines if len(line) > 80] == []
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d$", lines[2])
+    assert "xxx…" in lines[2]
+
+
 # The example of VPO's guide.
 COUNTED_BY_VPO = """\
 Job Queue Status

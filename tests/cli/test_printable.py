@@ -1,5 +1,6 @@
 """Text of others on a terminal, and figures for people."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,3 +60,10 @@ def test_bytes_read_with_a_unit(size_bytes: int, shown: str) -> None:
 )
 def test_a_pace_tells_what_is_known(detail: Any, shown: str) -> None:
     assert pace(detail) == shown
+
+
+def test_a_table_in_a_pipe_is_not_cut(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = cli("config").out.splitlines()
+    assert any(line.split()[:2] == ["MEDIA_SHUTDOWN_TIMEOUT_SECONDS", "shutdown_timeout_seconds"] for line in lines)
+    assert not any("…" in line for line in lines)
