@@ -167,7 +167,7 @@ def _attempt(attempt: wire.Attempt) -> str:
     parts = (
         f"{attempt.attempt}. {attempt.outcome or 'running'}, {_second(attempt.started_at)}{ended}",
         f"run {attempt.run_id} on {attempt.host}" if attempt.run_id else "",
-        "" if attempt.gpu is None else f"GPU {attempt.gpu}",
+        "" if attempt.gpu is None else f"VRAM of GPU {attempt.gpu}",
         attempt.encoder or "",
         f"peak {attempt.peak_vram_mb} MB of VRAM" if attempt.peak_vram_mb else "",
         attempt.error or "",

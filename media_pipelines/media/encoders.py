@@ -140,10 +140,17 @@ def blames_hardware(error: errors.MediaError) -> bool:
     return any(_HARDWARE_WORDS.search(line) for line in error.stderr_tail)
 
 
-def available(ffmpeg: Path, codec: Codec = "h264", *, timeout_s: float = 10) -> list[tuple[str, str | None]]:
-    """Each encoder of a codec with None where a test encode succeeds, else what went wrong."""
+def available(
+    ffmpeg: Path, codec: Codec = "h264", *, only: Family | None = None, timeout_s: float = 10
+) -> list[tuple[str, str | None]]:
+    """Each encoder of a codec, or only that of one family, with None where a test encode succeeds, else what went
+    wrong."""
     video = replace(_TRIAL_H264, codec=codec, quality=Crf(DEFAULT_CRF[codec]))
-    return [(name, _trial(ffmpeg, name, video, timeout_s)) for name in ENCODERS[codec].values()]
+    return [
+        (name, _trial(ffmpeg, name, video, timeout_s))
+        for family, name in ENCODERS[codec].items()
+        if only in (None, family)
+    ]
 
 
 def render_node() -> str | None:

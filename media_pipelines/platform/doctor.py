@@ -164,12 +164,25 @@ def _ffmpeg(settings: Settings) -> Iterator[Finding]:
     one_works = any(failure is None for _, failure in trials)
     for name, failure in trials:
         yield _encoder(name, failure, one_works=one_works)
+    for device in settings.gpus:
+        yield _encoder_on(device, lambda: available(ffmpeg, only="nvenc"))
     for codec in sorted(ENCODERS.keys() - {"h264"}):
         working = [name for name, failure in available(ffmpeg, codec) if failure is None]
         text = (
             f"{codec} by {', '.join(working)}" if working else f"nothing encodes {codec}: policies must not ask for it"
         )
         yield Finding("encoder", ok=True, text=text)
+
+
+def _encoder_on(device: Device, try_out: Callable[[], list[tuple[str, str | None]]]) -> Finding:
+    """Cards of one host differ: some have no encoder at all. An encode that does not work there is done in software."""
+    told = nvidia.Told(device)
+    try:
+        ((name, failure),) = try_out()
+    finally:
+        told.take_back()
+    said = "a test encode succeeded" if failure is None else f"not usable there ({failure}); another one is used"
+    return Finding("encoder", ok=True, text=f"{name} on {device}: {said}")
 
 
 def _encoder(name: str, failure: str | None, *, one_works: bool) -> Finding:

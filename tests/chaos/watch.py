@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from jobqueue_bridge.admission import units_needed
 from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.devices import gpu_of
 from jobqueue_bridge.settings import Settings
 from media_pipelines.tags import CATEGORY_TAG, JOB_TAG
 from tests.chaos.victims import LiveRun, Victims, ffmpegs_of
@@ -83,6 +84,9 @@ class Watch:
         vram_mb = sum(row["vram_mb"] or 0 for row in rows)
         self.peaks.vram_mb = max(self.peaks.vram_mb, vram_mb)
         self._require(vram_mb <= self._settings.total_vram_mb, f"{vram_mb} MB of VRAM held by active rows")
+        for device in self._settings.devices:
+            on_it = sum(row["vram_mb"] or 0 for row in rows if gpu_of((row["units"] or [0])[0]) == device.index)
+            self._require(on_it <= device.vram_mb, f"{on_it} MB of VRAM held by active rows on {device}")
         units = [unit for row in rows for unit in row["units"] or ()]
         self._require(len(units) == len(set(units)), "a unit of VRAM held by two rows")
         short = [row for row in rows if len(row["units"] or ()) != units_needed(row["vram_mb"] or 0)]

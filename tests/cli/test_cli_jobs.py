@@ -543,6 +543,22 @@ def test_paused_jobs_have_a_line_where_there_are_any(cli: Cli, connection: sa.Co
     assert "  Paused:        2\n" in cli("jobs", "status").out
 
 
+def test_several_gpus_are_told_apart(
+    cli: Cli, connection: sa.Connection, add_job: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = add_job(status="queued", attempt=1, vram_units=[1000, 1001])
+    assert lease.claim(connection, job_id, 1, run_id="r", host="h") is not None
+    monkeypatch.setenv("MEDIA_GPU_VRAM_MB", '[{"vram_mb": 16000}, {"vram_mb": 8000, "name": "upper slot"}]')
+    shown = cli("jobs", "show", str(job_id)).out
+    assert "Needs:       gpu_encode, 2000 MB of VRAM on GPU 1\n" in shown
+    assert ", run r on h, VRAM of GPU 1\n" in shown
+    assert cli("jobs", "status").out.endswith(
+        "\n\n  GPU 0         0 of  16000 MB\n  GPU 1      2000 of   8000 MB  upper slot\n"
+    )
+    gpus = cli("jobs", "status", "--json").json["gpus"]
+    assert [(gpu["gpu"], gpu["vramUsed"], gpu["vramAvailable"]) for gpu in gpus] == [(0, 0, 16000), (1, 2000, 8000)]
+
+
 # The database is not there
 
 

@@ -2,6 +2,7 @@
 is told, and NVML's answers are played where they are read. What is decided with them is real."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import nvidia
 from media_pipelines.platform import dagster_home, doctor
-from media_pipelines.resources.gpu import Gpu, GpuMemory, used_by_pid_mb
+from media_pipelines.resources.gpu import Gpu, GpuMemory, is_present, used_by_pid_mb
 from media_pipelines.sensors.dispatch import Dispatched, admit_ready, run_request
 from tests.pipelines.conftest import RunJob, make_clip, run_in_process
 
@@ -102,6 +103,23 @@ def test_a_run_that_fails_leaves_nothing_of_what_it_was_told(
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+def test_doctor_tries_the_encoder_of_each_gpu(two: Settings, ffmpeg: Path, tmp_path: Path) -> None:
+    """The second has none, as some cards for data centres."""
+    script = tmp_path / "ffmpeg"
+    none = "echo 'No capable devices found' >&2; exit 1"
+    script.write_text(
+        f'#!/bin/sh\ncase "$CUDA_VISIBLE_DEVICES $*" in "GPU-5a "*nvenc*) {none};; *nvenc*) exit 0;; esac\n'
+        f'exec {ffmpeg} "$@"\n'
+    )
+    script.chmod(0o755)
+    found = [finding.text for finding in doctor._ffmpeg(two.model_copy(update={"ffmpeg_binary": str(script)}))]
+    assert [text for text in found if " on GPU " in text] == [
+        "h264_nvenc on GPU 0: a test encode succeeded",
+        "h264_nvenc on GPU 1 (upper slot): not usable there (No capable devices found); another one is used",
+    ]
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
 def test_where_no_gpu_is_named_a_run_is_told_nothing(video: UUID, run_job: RunJob, notes: Path) -> None:
     done = run_job("reencode_streaming", {"videoId": str(video), "preset": "ultrafast"})
     assert done.status == JobStatus.COMPLETED, done.error
@@ -172,6 +190,27 @@ def test_a_second_gpu_is_added_while_jobs_run_and_takes_nothing_from_them(
     assert [entry.gpu for entry in admitted(two).values()] == [1]
     with database.begin() as connection:
         assert [queue.get(connection, job.id).gpu for job in (before, after)] == [0, 1]
+
+
+@pytest.mark.skipif(not is_present(), reason="there is no NVIDIA GPU here")
+def test_cuda_shows_a_process_the_gpu_that_it_was_told_and_no_other(ffmpeg: Path) -> None:
+    def opens(told: Device, number: int) -> bool:
+        """Whether ffmpeg can open what CUDA calls by this number."""
+        picture = ["-f", "lavfi", "-i", "color=size=64x64:duration=0.04", "-f", "null", "-"]
+        command = [str(ffmpeg), "-v", "error", "-init_hw_device", f"cuda=told:{number}", *picture]
+        environment = {**os.environ, **nvidia.variables(told)}
+        return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+    pynvml.nvmlInit()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        uuids = [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
+    for index, uuid in enumerate(uuids):
+        for told in (Device(index=index, vram_mb=1000), Device(index=index, vram_mb=1000, uuid=uuid)):
+            assert [opens(told, number) for number in (0, 1)] == [True, False]
+    assert not opens(Device(index=len(uuids), vram_mb=1000), 0)
 
 
 # What NVML says

@@ -126,7 +126,7 @@ def test_a_paused_job_that_holds_one_gpu_for_ever_keeps_no_big_one_from_the_othe
     """Six-gigabyte encodes come without end, two at a time run on GPU 1, and never both end at once."""
     paused, big = on(0, 1, "cpu", 12000), ready(2, AI, 12000)
     capacity = replace(TWO, gpus=(Gpu(0, 16), Gpu(1, 16)))
-    ends: dict[ActiveJob, int] = {}
+    ends = {on(1, 3, vram_mb=6000): 102, on(1, 4, vram_mb=6000, first=6): 104}
     for number in range(100, 300):
         ends = {job: end for job, end in ends.items() if end > number}
         line = [replace(big, waited_s=number * 10.0), *(ready(number * 10 + n, ENCODE, 6000) for n in range(3))]
@@ -135,7 +135,7 @@ def test_a_paused_job_that_holds_one_gpu_for_ever_keeps_no_big_one_from_the_othe
             assert gpus_of(plan)[0] == 1
             return
         for entry in plan.admitted:
-            ends[ActiveJob(entry.id, "reencode_streaming", ENCODE, 6000, entry.units)] = number + 5 + len(ends)
+            ends[ActiveJob(entry.id, "reencode_streaming", ENCODE, 6000, entry.units)] = number + 4
     pytest.fail("the big job never started")
 
 
