@@ -277,7 +277,7 @@ class _Drain:
     def _let_finish(self, reason: str) -> None:
         """What runs ends by itself; after a signal within the time for it, after a second one not at all."""
         if self._state.own_active:
-            say(f"{reason}. {self._state.own_active} running jobs may finish; another Ctrl-C hands them back")
+            say(f"{reason}. Running jobs ({self._state.own_active}) may finish; another Ctrl-C hands them back")
         deadline_s = float("inf")
         while True:
             self._look()

@@ -101,7 +101,7 @@ class Display:
         err.print(f"{reason}: starting again", markup=False)
 
     def finishing(self, jobs: int, seconds: float) -> None:
-        err.print(f"{jobs} running jobs may finish, within {seconds:.0f} s; a second Ctrl-C hands them back at once")
+        err.print(f"Running jobs ({jobs}) may finish, within {seconds:.0f} s; a second Ctrl-C hands them back at once")
 
     def stopping(self) -> None:
         self.close()

@@ -123,7 +123,7 @@ class _Pipe:
         print(reason, "- starting again", flush=True)  # noqa: T201 - stdout is its log
 
     def finishing(self, jobs: int, seconds: float) -> None:
-        print(f"{jobs} running jobs may finish, within {seconds:.0f} s", flush=True)  # noqa: T201
+        print(f"Running jobs ({jobs}) may finish, within {seconds:.0f} s", flush=True)  # noqa: T201
 
     def stopping(self) -> None:
         self._send("stopping")

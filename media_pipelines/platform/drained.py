@@ -14,7 +14,7 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.drains import Terms
 from jobqueue_bridge.settings import Settings
 
-_START_PATIENCE_S = 120.0
+_START_PATIENCE_S = 300.0  # as long as a start may take
 _LOOK_S = 1.0
 _AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
 

@@ -32,7 +32,7 @@ from media_pipelines.platform.errors import NotRunning, PlatformError, StartFail
 from media_pipelines.platform.programs import Program
 from media_pipelines.platform.supervisor import ProgramState, Supervisor
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0  # seconds, on a machine that is busy with other things
 _TRIES = 2  # a program that has to be started a third time, before it was healthy once, is broken
 _STEADY_S = 60.0  # a supervisord lost later than this is started again
 _STOP_PATIENCE_S = 240.0  # more than all programs together are given
