@@ -396,7 +396,8 @@ def assert_first_in_line(text: str, first: First | None) -> None:
 def assert_slots_taken(text: str, slots: int, holders: Sequence[ActiveJob]) -> None:
     assert text.startswith(f"all {slots} {holders[0].category} slots are taken: ")
     assert len(holders) >= slots
-    assert _IDS.findall(text) == [short(holder) for holder in holders[:slots]]
+    assert _IDS.findall(text) == [short(holder) for holder in holders[:slots]][:5]
+    assert text.endswith(f" and {slots - 5} more") == (slots > 5)
 
 
 def assert_units_taken(moment: Moment, gpu: Gpu, text: str, beginning: str, most: int) -> None:
