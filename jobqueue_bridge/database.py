@@ -133,10 +133,10 @@ def _float(digits: str) -> float | str:
 
 
 def listen(
-    settings: Settings, channel: Literal["jobs_changed", "runs_changed"] = "jobs_changed"
+    settings: Settings, channel: Literal["jobs_changed", "runs_changed", "job_news"] = "jobs_changed"
 ) -> psycopg.Connection[tuple[object, ...]]:
-    """An autocommit connection that hears when jobs come or move, or when somebody moved one that a run holds.
-    Raises psycopg.OperationalError."""
+    """An autocommit connection that hears when jobs come or move, when somebody moved one that a run holds, or
+    (`job_news`) what happens to each. Raises psycopg.OperationalError."""
     parameters: dict[str, str | int] = {
         **_KEEPALIVES,
         "connect_timeout": _CONNECT_TIMEOUT_S,

@@ -82,6 +82,8 @@ class Job:
     progress_detail: dict[str, Any] | None
     result: dict[str, Any] | None
     parent_id: UUID | None
+    version: int = 0
+    """Grows with every change of the row."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ _DEFAULT_FOR_NULL: Mapping[str, Any] = {
     "vram_required": 0,
     "retry_count": 0,
     "max_retries": 3,
+    "version": 0,  # of rows that were archived before there were any
 }
 
 
@@ -400,6 +403,25 @@ def log_after(connection: sa.Connection, job_id: UUID, seq: int) -> list[tuple[i
         .limit(1000)
     )
     return [(row[0], row[1]) for row in rows]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    seq: int
+    at: datetime
+    line: str
+
+
+def log_lines(
+    connection: sa.Connection, job_id: UUID, *, after: int = 0, up_to: int | None = None, newest: int | None = None
+) -> list[LogLine]:
+    """Those behind one number and up to another, oldest first; of these perhaps only the newest."""
+    wanted = [job_logs.c.job_id == job_id, job_logs.c.seq > after]
+    if up_to is not None:
+        wanted.append(job_logs.c.seq <= up_to)
+    lines = sa.select(job_logs.c.seq, job_logs.c.at, job_logs.c.line).where(*wanted)
+    rows = connection.execute(lines.order_by(job_logs.c.seq.desc()).limit(newest)).all()
+    return [LogLine(*row) for row in reversed(rows)]
 
 
 def log_tail(connection: sa.Connection, job_id: UUID) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +39,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
     "jobs": {name: name for name in ("retention_days", "auto_purge", "temp_directory", "backup_original")},
     "worker": {name: f"worker_{name}" for name in ("max_files", "max_duration", "end_by", "cpu_cores")},
 }
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
 
 
@@ -129,6 +131,42 @@ class Settings(BaseSettings):
         default="",
         validation_alias="MEDIA_JWT_PUBLIC_KEY",
         description="PEM text or the path of a PEM file (RS256 or ES256); replaces the secret.",
+    )
+    jwt_jwks_file: str = Field(
+        default="",
+        validation_alias="MEDIA_JWT_JWKS_FILE",
+        description="A JSON Web Key Set (RS256, ES256), read again when it changes; replaces the key and the secret.",
+    )
+    jwt_issuer: str = Field(
+        default="", validation_alias="MEDIA_JWT_ISSUER", description="`iss` that tokens must have; empty: any."
+    )
+    jwt_audience: str = Field(
+        default="", validation_alias="MEDIA_JWT_AUDIENCE", description="`aud` that tokens must name; empty: any."
+    )
+    jwt_leeway_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=600,
+        validation_alias="MEDIA_JWT_LEEWAY_SECONDS",
+        description="How far the clock of whoever signs may differ.",
+    )
+    api_cors_origins: str = Field(
+        default="",
+        validation_alias="MEDIA_API_CORS_ORIGINS",
+        description="Pages of other origins that may call the API: https://admin.example, several with commas.",
+    )
+    api_writes_per_minute: int = Field(
+        default=600,
+        ge=0,
+        le=1_000_000,
+        validation_alias="MEDIA_API_WRITES_PER_MINUTE",
+        description="How often one person may change something; 0: no limit.",
+    )
+    health_open: bool = Field(
+        default=True, validation_alias="MEDIA_HEALTH_OPEN", description="Whether /health answers without a token."
+    )
+    metrics_open: bool = Field(
+        default=True, validation_alias="MEDIA_METRICS_OPEN", description="Whether /metrics answers without a token."
     )
     gpus: Annotated[Sequence[Device], NoDecode] = Field(
         default_factory=list,
@@ -305,6 +343,14 @@ class Settings(BaseSettings):
             value = f"{value // 60:02}:{value % 60:02}"
         return value and f"{wall_time(value):%H:%M}"
 
+    @field_validator("api_cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in value.replace(",", " ").split():
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin such as https://admin.example:8443")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: str) -> str:
@@ -355,6 +401,10 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"there is no time zone {value!r}; an example is Europe/Berlin") from error
         return value
+
+    @property
+    def cors_origins(self) -> list[str]:
+        return self.api_cors_origins.replace(",", " ").split()
 
     @property
     def embedded(self) -> bool:

@@ -76,6 +76,8 @@ jobs = sa.Table(
     _column("parent_id", sa.Uuid),
     _column("vram_units", pg.ARRAY(sa.Integer)),
     _column("admitted_at", _INSTANT),
+    # grows with every change of the row
+    _column("version", sa.BigInteger, nullable=False, server_default="1"),
 )
 
 job_types = sa.Table(
@@ -264,4 +266,69 @@ drain_jobs = sa.Table(
     _column("drain_id", sa.Uuid, primary_key=True),
     _column("job_id", sa.Uuid, primary_key=True),
     _column("seq", sa.BigInteger, sa.Identity(always=True)),
+)
+
+
+def _sums() -> list[sa.Column[Any]]:
+    """Of jobs that ended: how many, the seconds that `runs` of them took and `waits` of them waited, what was saved."""
+    return [
+        _column("jobs", sa.BigInteger, nullable=False),
+        _column("run_s", sa.Double, nullable=False),
+        _column("runs", sa.BigInteger, nullable=False),
+        _column("wait_s", sa.Double, nullable=False),
+        _column("waits", sa.BigInteger, nullable=False),
+        _column("bytes_saved", sa.Numeric, nullable=False),
+    ]
+
+
+def _kind_of_outcome(*, key: bool) -> list[sa.Column[Any]]:
+    return [
+        _column("type", sa.Text, primary_key=key, nullable=False),
+        _column("resource_category", sa.Text, primary_key=key, nullable=False),
+        _column("outcome", sa.Text, primary_key=key, nullable=False),
+    ]
+
+
+# A trigger on `jobs` appends to the first, `history` folds it into the other two. Hours are UTC.
+job_outcomes_new = sa.Table(
+    "job_outcomes_new",
+    metadata,
+    _column("hour", UtcTimestamp, nullable=False),
+    *_kind_of_outcome(key=False),
+    *_sums(),
+)
+job_hours = sa.Table(
+    "job_hours", metadata, _column("hour", UtcTimestamp, primary_key=True), *_kind_of_outcome(key=True), *_sums()
+)
+job_totals = sa.Table("job_totals", metadata, *_kind_of_outcome(key=True), *_sums())
+
+# Every action that somebody asked for.
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    _column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("who", sa.Text, nullable=False),
+    _column("action", sa.Text, nullable=False),
+    _column("job_id", sa.Uuid),
+    _column("details", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+)
+
+# What was answered to a request that named a key, so that its repetition gets the same answer.
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    _column("who", sa.Text, primary_key=True),
+    _column("key", sa.Text, primary_key=True),
+    _column("request", sa.Text, nullable=False),
+    _column("answer", pg.JSONB),
+    _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
+# Codes of sign-in links that were used.
+spent_codes = sa.Table(
+    "spent_codes",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True),
+    _column("expires_at", _INSTANT, nullable=False),
 )

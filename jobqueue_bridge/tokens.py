@@ -1,25 +1,38 @@
 """The API's tokens: whose signature is trusted, reading a token, and making one where the secret is ours."""
 
+import json
 import logging
 import os
 import secrets
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID, uuid4
 
 import jwt
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings, QueueError
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.tables import spent_codes
 
 ADMIN_ROLE = "SUPER_ADMIN"
-_LEEWAY_S = 10
+SESSION = timedelta(hours=12)
+SESSION_LONGEST = timedelta(days=7)
+CODE_LIFETIME = timedelta(minutes=15)
+_CODE_USE = "signin"
+_SYMMETRIC = "HS256"
+# Which claim names the person, best first.
+_NAMING = ("email", "preferred_username", "name", "sub")
+_NAME_MOST = 200
 _SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key has at least the size of the hash
 _RSA_BITS_MIN = 2048
 
@@ -43,66 +56,254 @@ class RoleForbidden(QueueError):
 
 class SignedElsewhere(QueueError):
     def __init__(self) -> None:
-        super().__init__("MEDIA_JWT_PUBLIC_KEY is set, so tokens must come from the issuer that holds the private key")
+        super().__init__(
+            "MEDIA_JWT_PUBLIC_KEY or MEDIA_JWT_JWKS_FILE is set, so tokens must come from the issuer that holds the "
+            "private key"
+        )
+
+
+class CodeSpent(QueueError):
+    def __init__(self) -> None:
+        super().__init__("This sign-in link was used already: `media-pipelines signin` prints a new one")
+
+
+class SignedInTooLongAgo(QueueError):
+    def __init__(self) -> None:
+        super().__init__("The session cannot be renewed any more: sign in again")
+
+
+Key = str | RSAPublicKey | EllipticCurvePublicKey
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A key that tokens are checked with, and the one algorithm that is accepted, whatever a token says."""
+
+    key: Key
+    algorithm: str
+
+
+class Signers(Protocol):
+    """Who may sign."""
+
+    def signer(self, key_id: str | None) -> Signer:
+        """Raises BadToken where no key is known by that id."""
+
+
+@dataclass(frozen=True)
+class _OneSigner:
+    only: Signer
+
+    def signer(self, key_id: str | None) -> Signer:
+        del key_id
+        return self.only
+
+
+class _JwksFile:
+    """A JSON Web Key Set, read again whenever its file has changed: keys are rotated there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read_at = path, -1
+        self._keys: dict[str | None, Signer] = {}
+        self._refresh()
+
+    def signer(self, key_id: str | None) -> Signer:
+        with suppress(OSError, InvalidSettings):  # while it is being replaced, the keys that were there count
+            self._refresh()
+        found = self._keys.get(key_id) or (next(iter(self._keys.values())) if self._has_one(key_id) else None)
+        if found is None:
+            raise BadToken("The token is signed by a key that is not known here")
+        return found
+
+    def _has_one(self, key_id: str | None) -> bool:
+        return key_id is None and len(self._keys) == 1
+
+    def _refresh(self) -> None:
+        changed_at = self._path.stat().st_mtime_ns
+        if changed_at != self._read_at:
+            self._keys, self._read_at = _keys_in(self._path.read_text()), changed_at
 
 
 @dataclass(frozen=True)
 class Trust:
-    """The key that tokens are checked with, and the one algorithm that is accepted, whatever a token says."""
+    """Whose tokens are believed, for whom they must be made, and how far clocks may differ."""
 
-    key: str | RSAPublicKey | EllipticCurvePublicKey
-    algorithm: str
+    signers: Signers
+    issuer: str | None
+    audience: str | None
+    leeway_s: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose token it is."""
+
+    name: str
+    role: str
+    expires_at: datetime
+    signed_in_at: datetime
 
 
 def trusted(settings: Settings) -> Trust:
-    """Makes the secret file on first need. Raises InvalidSettings where the public key is none."""
+    """Makes the secret file on first need. Raises InvalidSettings where a public key or a key set is none."""
+    return Trust(
+        _signers(settings), settings.jwt_issuer or None, settings.jwt_audience or None, settings.jwt_leeway_seconds
+    )
+
+
+def _signers(settings: Settings) -> Signers:
+    if settings.jwt_jwks_file:
+        return _key_set(settings.jwt_jwks_file)
     if settings.jwt_public_key:
-        return _public(settings.jwt_public_key)
-    return Trust(_secret(settings), "HS256")
+        return _OneSigner(_public(settings.jwt_public_key))
+    return _OneSigner(Signer(_secret(settings), _SYMMETRIC))
 
 
-def sign(settings: Settings, role: str, lifetime: timedelta) -> str:
+def signs_here(settings: Settings) -> bool:
+    """Whether tokens are made by this platform, and not by an issuer with a private key."""
+    return not (settings.jwt_public_key or settings.jwt_jwks_file)
+
+
+def sign(
+    settings: Settings,
+    role: str,
+    lifetime: timedelta,
+    *,
+    name: str = "media-pipelines",
+    signed_in_at: datetime | None = None,
+) -> str:
     """Raises SignedElsewhere."""
-    if settings.jwt_public_key:
+    began = {"auth_time": int(signed_in_at.timestamp())} if signed_in_at else {}
+    return _signed(settings, lifetime, {"sub": name, "role": role, **began})
+
+
+def sign_code(settings: Settings, name: str) -> str:
+    """The code of a sign-in link: good once, for a session of this person, and for nothing else. Raises
+    SignedElsewhere."""
+    return _signed(settings, CODE_LIFETIME, {"sub": name, "use": _CODE_USE, "jti": str(uuid4())})
+
+
+def _signed(settings: Settings, lifetime: timedelta, claims: Mapping[str, Any]) -> str:
+    if not signs_here(settings):
         raise SignedElsewhere
     now = datetime.now(UTC)
-    claims = {"sub": "media-pipelines", "role": role, "iat": now, "exp": now + lifetime}
-    return jwt.encode(claims, _secret(settings), algorithm="HS256")
+    meant = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
+    stamped = {**claims, **{name: value for name, value in meant.items() if value}, "iat": now, "exp": now + lifetime}
+    return jwt.encode(stamped, _secret(settings), algorithm=_SYMMETRIC)
 
 
-def require_admin(token: str, trust: Trust) -> None:
+def redeem(connection: sa.Connection, code: str, trust: Trust) -> str:
+    """The name of the person whose code it is, which is spent with it. Raises BadToken or CodeSpent."""
+    claims = _claims(code, trust)
+    if claims.get("use") != _CODE_USE:
+        raise BadToken("This is not the code of a sign-in link")
+    expires_at = _instant(claims["exp"])
+    connection.execute(sa.delete(spent_codes).where(spent_codes.c.expires_at < sa.func.now() - timedelta(hours=1)))
+    spent = pg.insert(spent_codes).values(id=UUID(claims["jti"]), expires_at=expires_at).on_conflict_do_nothing()
+    if connection.execute(spent).rowcount != 1:
+        raise CodeSpent
+    return str(claims["sub"])
+
+
+def renewed(settings: Settings, identity: Identity) -> str:
+    """Raises SignedElsewhere, or SignedInTooLongAgo."""
+    if datetime.now(UTC) - identity.signed_in_at > SESSION_LONGEST:
+        raise SignedInTooLongAgo
+    return sign(settings, identity.role, SESSION, name=identity.name, signed_in_at=identity.signed_in_at)
+
+
+def require_admin(token: str, trust: Trust) -> Identity:
     """Raises BadToken, or RoleForbidden."""
-    role = _claims(token, trust).get("role")
-    if role != ADMIN_ROLE:
+    claims = _claims(token, trust)
+    role = claims.get("role")
+    if role != ADMIN_ROLE or "use" in claims:
         raise RoleForbidden(role)
+    expires_at = _instant(claims["exp"])
+    began = claims.get("auth_time", claims.get("iat"))
+    named = (claims.get(claim) for claim in _NAMING)
+    name = next((str(value)[:_NAME_MOST] for value in named if isinstance(value, str | int) and value != ""), "unnamed")
+    return Identity(name, str(role), expires_at, _instant(began) if isinstance(began, int | float) else expires_at)
+
+
+def _instant(seconds: Any) -> datetime:
+    """Raises BadToken where no clock gets there."""
+    try:
+        return datetime.fromtimestamp(float(seconds), UTC)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise BadToken("The token is not valid") from error
 
 
 def _claims(token: str, trust: Trust) -> dict[str, Any]:
     try:
+        key_id = jwt.get_unverified_header(token).get("kid")
+        signer = trust.signers.signer(key_id if isinstance(key_id, str) else None)
         return jwt.decode(
             token,
-            trust.key,
-            algorithms=[trust.algorithm],
-            leeway=_LEEWAY_S,
-            # The admin app signs for itself and names its own audience and numeric user ids.
-            options={"require": ["exp"], "verify_aud": False, "verify_sub": False, "verify_jti": False},
+            signer.key,
+            algorithms=[signer.algorithm],
+            leeway=trust.leeway_s,
+            issuer=trust.issuer,
+            audience=trust.audience,
+            # The admin app signs for itself; its user ids may be numbers, and its audience counts only where one is set
+            options={
+                "require": ["exp", *(["iss"] if trust.issuer else []), *(["aud"] if trust.audience else [])],
+                "verify_aud": trust.audience is not None,
+                "verify_sub": False,
+                "verify_jti": False,
+            },
         )
     except jwt.ExpiredSignatureError as error:
         raise BadToken("The token has expired") from error
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError, AttributeError) as error:
         raise BadToken("The token is not valid") from error
 
 
-def _public(configured: str) -> Trust:
+def _public(configured: str) -> Signer:
     try:
         key = load_pem_public_key(_pem(configured))
     except (ValueError, OSError) as error:
         raise _bad_public_key(f"no readable PEM public key ({error})") from error
+    signer = _signer_of(key)
+    if signer is None:
+        raise _bad_public_key(f"must be an RSA key of {_RSA_BITS_MIN} bits or more, or one on the curve P-256")
+    return signer
+
+
+def _signer_of(key: object) -> Signer | None:
+    """The algorithm follows from the key, never from a token."""
     if isinstance(key, RSAPublicKey) and key.key_size >= _RSA_BITS_MIN:
-        return Trust(key, "RS256")
+        return Signer(key, "RS256")
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        return Trust(key, "ES256")
-    raise _bad_public_key(f"must be an RSA key of {_RSA_BITS_MIN} bits or more, or one on the curve P-256")
+        return Signer(key, "ES256")
+    return None
+
+
+def _key_set(configured: str) -> _JwksFile:
+    try:
+        return _JwksFile(Path(configured).expanduser())
+    except OSError as error:
+        raise _bad_key_set(f"cannot be read ({error})") from error
+
+
+def _keys_in(text: str) -> dict[str | None, Signer]:
+    """Keys of other kinds, or for other uses, are left aside. Raises InvalidSettings where none is left."""
+    try:
+        found = [(item.get("kid"), _signer_of(jwt.PyJWK(item).key)) for item in _signing_keys(text)]
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+        raise _bad_key_set(f"is no JSON Web Key Set ({error})") from error
+    keys = {key_id: signer for key_id, signer in found if signer is not None}
+    if not keys:
+        raise _bad_key_set(f"holds no RSA key of {_RSA_BITS_MIN} bits or more, and none on the curve P-256")
+    return keys
+
+
+def _signing_keys(text: str) -> list[dict[str, Any]]:
+    asymmetric = [item for item in json.loads(text)["keys"] if item.get("kty") in ("RSA", "EC")]
+    return [item for item in asymmetric if item.get("use", "sig") == "sig"]
+
+
+def _bad_key_set(problem: str) -> InvalidSettings:
+    return InvalidSettings([FieldProblem("MEDIA_JWT_JWKS_FILE", problem)])
 
 
 def _pem(configured: str) -> bytes:

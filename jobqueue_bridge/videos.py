@@ -47,6 +47,7 @@ class Video:
     phash: str | None
     fingerprint: str | None
     missing_since: datetime | None
+    storyboard_path: str | None
     created_at: datetime
     updated_at: datetime
 

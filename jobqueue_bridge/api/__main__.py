@@ -1,9 +1,11 @@
 """`python -m jobqueue_bridge.api` serves the API until SIGTERM or SIGINT."""
 
 import signal
+import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from jobqueue_bridge.api.app import create_app
 from jobqueue_bridge.errors import InvalidSettings
@@ -12,10 +14,23 @@ from jobqueue_bridge.settings import Settings, load_settings
 _GRACE_S = 4  # for requests under way; then connections are cut, so that stopping takes less than 5 s
 
 
+class _Server(uvicorn.Server):
+    """Streams of events never end by themselves: they are told when the server stops."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.hub.close()
+        await super().shutdown(sockets)
+
+
 def server(settings: Settings) -> uvicorn.Server:
     """Raises InvalidSettings."""
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.api_host,
         port=settings.api_port,
         http="h11",  # the stricter parser: it bounds header sizes
@@ -24,7 +39,7 @@ def server(settings: Settings) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app)
 
 
 def main() -> int:

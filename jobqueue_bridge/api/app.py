@@ -1,12 +1,19 @@
 """The app: routes, and what stands before them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from jobqueue_bridge import tokens
-from jobqueue_bridge.api import jobs, pages, videos
-from jobqueue_bridge.api.auth import RequireAdmin
+from jobqueue_bridge.api import actions, jobs, pages, session, streams, videos, whole_queue
+from jobqueue_bridge.api.auth import RequireAdmin, protection
+from jobqueue_bridge.api.events import Hub
 from jobqueue_bridge.api.gate import SecurityHeaders, StrictRequests
 from jobqueue_bridge.api.problems import answer_with_problems, document_schema
+from jobqueue_bridge.api.write_limit import LimitWrites
 from jobqueue_bridge.settings import Settings
 
 _DESCRIPTION = """
@@ -15,6 +22,18 @@ The queue of a self-hosted video library: every row of `jobs` becomes a Dagster 
 Everything below `/api` needs `Authorization: Bearer <token>` with the role `SUPER_ADMIN`; `media-pipelines token`
 makes one. Names are camelCase, instants ISO 8601 in UTC. Errors are RFC 9457 problem documents.
 """
+
+
+# Tokens travel in a header, which no browser sends by itself: no credentials, no forgery from another site.
+_CROSS_ORIGIN: Mapping[str, Any] = MappingProxyType(
+    {
+        "allow_methods": ["GET", "POST", "PATCH"],
+        "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        "expose_headers": ["Location", "Retry-After", "Idempotent-Replayed"],
+        "max_age": 600,
+    }
+)
+_ROOMS = (streams, jobs, actions, whole_queue, session, videos, pages)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -28,13 +47,18 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.hub = Hub(settings)
+    app.state.trust = tokens.trusted(settings)
     # The last one added is the outermost.
     app.add_middleware(StrictRequests)
-    app.add_middleware(RequireAdmin, trust=tokens.trusted(settings))
+    app.add_middleware(LimitWrites, per_minute=settings.api_writes_per_minute)
+    app.add_middleware(RequireAdmin, trust=app.state.trust, is_protected=protection(settings))
     app.add_middleware(SecurityHeaders)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CROSS_ORIGIN)
     answer_with_problems(app)
     document_schema(app)
-    app.state.routes = [route for module in (jobs, videos, pages) for route in module.router.routes]
-    for module in (jobs, videos, pages):
+    app.state.routes = [route for module in _ROOMS for route in module.router.routes]
+    for module in _ROOMS:
         app.include_router(module.router)
     return app

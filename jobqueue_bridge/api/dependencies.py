@@ -1,12 +1,14 @@
 """What a route function may ask for."""
 
 from typing import Annotated
+from uuid import UUID
 
 import sqlalchemy as sa
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.tokens import Identity
 
 
 def _settings(request: Request) -> Settings:
@@ -21,4 +23,19 @@ def _database(settings: CurrentSettings) -> sa.Engine:
     return engine_for(settings)
 
 
+def _me(request: Request) -> Identity:
+    identity: Identity = request.state.identity
+    return identity
+
+
 Database = Annotated[sa.Engine, Depends(_database)]
+Me = Annotated[Identity, Depends(_me)]
+
+
+def _who(me: Me) -> str:
+    return me.name
+
+
+Who = Annotated[str, Depends(_who)]
+JobId = Annotated[UUID, Path(alias="id")]
+VideoId = Annotated[UUID, Path(alias="id")]

@@ -1,17 +1,23 @@
-"""The specification's endpoints for jobs."""
+"""Jobs, listed, read and asked for."""
 
+import hashlib
+import json
+from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Response, Security
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Query, Request, Response, Security
 from fastapi.responses import PlainTextResponse
+from starlette.concurrency import run_in_threadpool
 
-from jobqueue_bridge import queue, videos
-from jobqueue_bridge.api import wire
+from jobqueue_bridge import audit, idempotency, listing, queue, videos
+from jobqueue_bridge.api import cursors, wire
 from jobqueue_bridge.api.auth import bearer
-from jobqueue_bridge.api.dependencies import CurrentSettings, Database
+from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, Who
 from jobqueue_bridge.api.problems import documented
 from jobqueue_bridge.api.reading import details_of, log_of
+from jobqueue_bridge.api.streams import followed_log
 
 router = APIRouter(
     prefix="/api/media/jobs",
@@ -20,14 +26,26 @@ router = APIRouter(
     responses=documented(400, 401, 403, 413, 415, 422, 503),
 )
 
-JobId = Annotated[UUID, Path(alias="id")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+( [\x21-\x7e]+)*$",
+        description="Sent again with the same body within 24 hours, the first answer comes again and nothing is made.",
+    ),
+]
 
 
 @router.get("")
 def list_jobs(database: Database, asked: Annotated[wire.ListJobs, Query()]) -> wire.JobList:
-    """Newest first."""
+    """Newest first, unless `sort` says otherwise. Pages by number shift when jobs arrive; those by `cursor` do not."""
+    place = cursors.read(asked.cursor, asked.sort) if asked.cursor else None
     with database.connect() as connection:
-        found = queue.page(connection, asked.filters, limit=asked.limit, offset=asked.offset)
+        if place is not None:
+            found = listing.page_after(connection, asked.wanted, place, limit=asked.limit)
+        else:
+            found = listing.page(connection, asked.wanted, asked.sort, limit=asked.limit, offset=asked.offset)
     return wire.JobList.of(asked, found)
 
 
@@ -43,27 +61,66 @@ def list_job_types() -> list[wire.JobTypeDetails]:
     return wire.job_types()
 
 
-@router.post("", status_code=201, responses=documented(409))
-def create_job(database: Database, settings: CurrentSettings, asked: wire.CreateJob, response: Response) -> wire.Job:
+@router.post("", status_code=201, responses=documented(409, 429))
+def create_job(
+    database: Database,
+    settings: CurrentSettings,
+    who: Who,
+    asked: wire.CreateJob,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> wire.Job:
     """409 with `jobId` where a live job does exactly this already."""
-    with database.begin() as connection:
-        job = queue.enqueue(connection, asked.asked(), settings)
-    return _created(job, response)
+
+    def make(connection: sa.Connection) -> queue.Job:
+        return queue.enqueue(connection, asked.asked(), settings)
+
+    return _created(database, who, asked, idempotency_key, response, make)
 
 
-@router.post("/reencode", status_code=201, responses=documented(404, 409))
+@router.post("/reencode", status_code=201, responses=documented(404, 409, 429))
 def create_reencode_job(
-    database: Database, settings: CurrentSettings, asked: wire.CreateReencode, response: Response
+    database: Database,
+    settings: CurrentSettings,
+    who: Who,
+    asked: wire.CreateReencode,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> wire.Job:
+    """`reencode_streaming` of one video, by its id."""
+
+    def make(connection: sa.Connection) -> queue.Job:
+        return queue.enqueue(connection, asked.asked(videos.get(connection, asked.video_id)), settings)
+
+    return _created(database, who, asked, idempotency_key, response, make)
+
+
+def _created(
+    database: sa.Engine,
+    who: str,
+    asked: wire.Request,
+    key: str | None,
+    response: Response,
+    make: Callable[[sa.Connection], queue.Job],
 ) -> wire.Job:
     with database.begin() as connection:
-        video = videos.get(connection, asked.video_id)
-        job = queue.enqueue(connection, asked.asked(video), settings)
-    return _created(job, response)
+        earlier = idempotency.earlier_answer(connection, who, key, _digest(asked)) if key else None
+        if earlier is not None:
+            response.headers["Idempotent-Replayed"] = "true"
+            answer = wire.Job.model_validate(earlier)
+        else:
+            answer = wire.Job.model_validate(make(connection))
+            audit.record(connection, who, "job.create", answer.id, type=answer.type)
+            if key:
+                idempotency.remember(connection, who, key, answer.model_dump(mode="json"))
+    response.headers["Location"] = f"{router.prefix}/{answer.id}"
+    return answer
 
 
-def _created(job: queue.Job, response: Response) -> wire.Job:
-    response.headers["Location"] = f"{router.prefix}/{job.id}"
-    return wire.Job.model_validate(job)
+def _digest(asked: wire.Request) -> str:
+    """Of the request as it was understood, so that white space makes no other request of it."""
+    meant = json.dumps([type(asked).__name__, asked.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(meant.encode()).hexdigest()
 
 
 @router.get("/{id}", responses=documented(404))
@@ -73,11 +130,25 @@ def get_job(database: Database, job_id: JobId) -> wire.JobDetails:
         return details_of(connection, job_id)
 
 
-@router.get("/{id}/log", response_class=PlainTextResponse, responses=documented(404))
-def get_job_log(
+@router.get(
+    "/{id}/log",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented(404)},
+)
+async def get_job_log(
+    request: Request,
     database: Database,
+    me: Me,
     job_id: JobId,
     tail: Annotated[int | None, Query(ge=1, le=1_000_000, description="Only the last so many lines.")] = None,
-) -> PlainTextResponse:
+    follow: Annotated[bool, Query(description="Stay, and end when the job has ended.")] = False,
+) -> Response:
+    """The log as text."""
+    if follow:
+        return await followed_log(request, database, me, job_id, tail)
+    return PlainTextResponse(await run_in_threadpool(_log, database, job_id, tail))
+
+
+def _log(database: sa.Engine, job_id: UUID, tail: int | None) -> str:
     with database.connect() as connection:
-        return PlainTextResponse(log_of(connection, job_id, tail))
+        return log_of(connection, job_id, tail)

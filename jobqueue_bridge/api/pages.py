@@ -1,7 +1,6 @@
 """What needs no token: the health check, the start page, the documentation."""
 
 import html
-import re
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
@@ -9,15 +8,12 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
 from jobqueue_bridge.api import wire
+from jobqueue_bridge.api.dagster_address import dagster_address
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database
 from jobqueue_bridge.api.problems import RETRY_AFTER_S
-from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
 
 router = APIRouter()
-
-_WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, never bound
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 # Swagger UI comes from a CDN, as FastAPI ships it.
@@ -69,17 +65,8 @@ def _unavailable(response: Response, database: wire.DatabaseState) -> wire.Healt
 
 @router.get("/", include_in_schema=False)
 def start(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    address = html.escape(_dagster_address(settings, request.headers.get("host", "")))
+    address = html.escape(dagster_address(settings, request.headers.get("host", "")))
     return HTMLResponse(_START.format(dagster=address), headers={"Content-Security-Policy": _PAGE_POLICY})
-
-
-def _dagster_address(settings: Settings, host_header: str) -> str:
-    """On the host that the reader came by, where Dagster listens on every address."""
-    name = settings.dagster_host
-    if name in _WILDCARDS:
-        asked = _HOST.fullmatch(host_header)
-        name = asked["name"] if asked else "localhost"
-    return f"http://{name}:{settings.dagster_port}/"
 
 
 @router.get("/docs", include_in_schema=False)

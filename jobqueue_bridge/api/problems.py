@@ -38,16 +38,32 @@ from jobqueue_bridge.errors import (
     RetriesUsedUp,
     VideoNotFound,
 )
+from jobqueue_bridge.idempotency import KeyReused
 from jobqueue_bridge.strict_json import MalformedJson
-from jobqueue_bridge.tokens import BadToken, NoToken, RoleForbidden, SignedElsewhere
+from jobqueue_bridge.tokens import (
+    BadToken,
+    CodeSpent,
+    NoToken,
+    RoleForbidden,
+    SignedElsewhere,
+    SignedInTooLongAgo,
+)
 
 RETRY_AFTER_S = 5
+
+
+class TooManyRequests(QueueError):
+    def __init__(self, per_minute: int, retry_after_s: int) -> None:
+        self.per_minute, self.retry_after_s = per_minute, retry_after_s
+        super().__init__(f"More than {per_minute} changes a minute: try again in {retry_after_s} s")
+
 
 STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
     {
         MalformedJson: 400,
         NoToken: 401,
         BadToken: 401,
+        CodeSpent: 401,
         RoleForbidden: 403,
         JobNotFound: 404,
         VideoNotFound: 404,
@@ -63,10 +79,13 @@ STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
         RetriesUsedUp: 409,
         LeaseLost: 409,
         MoveForbidden: 409,
+        SignedElsewhere: 409,
+        SignedInTooLongAgo: 409,
         InvalidJob: 422,
         InvalidPolicy: 422,
+        KeyReused: 422,
+        TooManyRequests: 429,
         InvalidSettings: 500,
-        SignedElsewhere: 500,
         DatabaseUnreachable: 503,
     }
 )
@@ -114,7 +133,9 @@ def _challenge(error: QueueError) -> Mapping[str, str]:
     match error:
         case NoToken():
             return {"WWW-Authenticate": 'Bearer realm="media-pipelines"'}
-        case BadToken():
+        case TooManyRequests(retry_after_s=seconds):
+            return {"Retry-After": str(seconds)}
+        case BadToken() | CodeSpent():
             return {"WWW-Authenticate": 'Bearer realm="media-pipelines", error="invalid_token"'}
         case _:
             return {}
@@ -125,6 +146,10 @@ def _facts(error: QueueError) -> dict[str, Any]:
         case InvalidJob(problems=problems):
             return {"errors": _field_errors(problems)}
         case JobAlreadyLive(job_id=job_id):
+            return {"jobId": str(job_id)}
+        case JobHasEnded(job_id=job_id, status=status):
+            return {"jobId": str(job_id), "jobStatus": status.value}
+        case RetriesUsedUp(job_id=job_id):
             return {"jobId": str(job_id)}
         case MoveForbidden(job_id=job_id, current=current, wanted=wanted):
             return {"jobId": str(job_id), "jobStatus": current.value, "wanted": wanted.value}

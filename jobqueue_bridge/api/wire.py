@@ -1,15 +1,31 @@
 """What goes over the wire: camelCase names, instants in UTC with a Z. The specification's names and shapes are kept."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from jobqueue_bridge import params, queue, videos
+from jobqueue_bridge.api import cursors
+from jobqueue_bridge.listing import Listed, Order, Wanted
 from jobqueue_bridge.params.fields import Crf, Kbps, Mp4Path, Preset
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import (
@@ -95,6 +111,66 @@ def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
+@dataclass(frozen=True)
+class _Words:
+    """Both of an Annotated's two marks in one."""
+
+    parse: Callable[[Any], Any]
+    schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        del handler
+        return self.schema
+
+
+def one_or_more(words: type[StrEnum]) -> Any:
+    """A query parameter that may be given again, or hold several words with commas between them."""
+
+    def parse(value: Any) -> Any:
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(item, str) for item in given):
+            raise ValueError(f"must be one or more of {', '.join(words)}")
+        named = [word for item in given for word in item.split(",") if word]
+        for word in named:
+            if word not in set(words):
+                raise ValueError(f"must be one or more of {', '.join(words)}, got {word[:80]!r}")
+        return tuple(dict.fromkeys(words(word) for word in named))
+
+    word = "|".join(words)
+    items = {"type": "string", "pattern": f"^(({word})?(,({word})?)*)$"}
+    schema = {"type": "array", "items": items, "description": f"One or more, with commas, of {', '.join(words)}."}
+    return _Words(parse, schema)
+
+
+_INSTANT_TEXT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _moment(value: Any) -> Any:
+    """RFC 3339, and nothing else that Python would take for an instant."""
+    if isinstance(value, str):
+        if not _INSTANT_TEXT.fullmatch(value):
+            raise ValueError("must be an instant such as 2026-02-13T10:30:00Z")
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise ValueError("is no instant that there is") from error
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+SearchText = Annotated[
+    str,
+    Field(
+        max_length=200,
+        description="The beginning of a job's id, a part of its type or of its video's path or title, or words of its "
+        "error.",
+    ),
+]
+
+
 class _Paged(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=False, validate_by_alias=True)
 
@@ -107,14 +183,33 @@ class _Paged(BaseModel):
 
 
 class ListJobs(_Paged):
-    status: Annotated[JobStatus | None, BeforeValidator(_none_if_empty)] = None
-    type: Annotated[JobType | None, BeforeValidator(_none_if_empty)] = None
-    resource_category: Annotated[ResourceCategory | None, BeforeValidator(_none_if_empty)] = None
+    status: Annotated[tuple[JobStatus, ...], one_or_more(JobStatus)] = ()
+    type: Annotated[tuple[JobType, ...], one_or_more(JobType)] = ()
+    resource_category: Annotated[tuple[ResourceCategory, ...], one_or_more(ResourceCategory)] = ()
     video_id: Annotated[UUID | None, BeforeValidator(_none_if_empty)] = None
+    created_from: Annotated[Moment | None, BeforeValidator(_none_if_empty)] = None
+    created_to: Annotated[Moment | None, BeforeValidator(_none_if_empty)] = Field(
+        default=None, description="Exclusive."
+    )
+    text: Annotated[SearchText | None, BeforeValidator(_none_if_empty)] = None
+    sort: Order = Order.NEWEST
+    cursor: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="`nextCursor` of the page before: rows that come or go meanwhile neither repeat nor hide another.",
+    )
 
     @property
-    def filters(self) -> queue.Filters:
-        return queue.Filters(self.status, self.type and self.type.value, self.resource_category, self.video_id)
+    def wanted(self) -> Wanted:
+        return Wanted(
+            self.status,
+            self.type,
+            self.resource_category,
+            self.video_id,
+            self.created_from,
+            self.created_to,
+            self.text,
+        )
 
 
 class ListVideos(_Paged):
@@ -164,6 +259,7 @@ class Job(Wire):
     error: str | None
     result: Any
     parent_id: UUID | None
+    version: int = Field(description="Grows with every change: of two states of a job, the higher one is the later.")
 
 
 class Attempt(Wire):
@@ -188,10 +284,12 @@ class JobDetails(Job):
 
 
 class Pagination(Wire):
-    page: int
+    page: int | None = Field(description="Null where a cursor was given.")
     limit: int
     total: int
+    total_is_exact: bool = Field(default=True, description="False: there are more than `total`.")
     total_pages: int
+    next_cursor: str | None = Field(default=None, description="For `cursor`; null on the last page.")
 
     @classmethod
     def of(cls, asked: _Paged, total: int) -> "Pagination":
@@ -203,8 +301,16 @@ class JobList(Wire):
     pagination: Pagination
 
     @classmethod
-    def of(cls, asked: ListJobs, found: queue.Page) -> "JobList":
-        return cls(data=_each(Job, found.jobs), pagination=Pagination.of(asked, found.total))
+    def of(cls, asked: ListJobs, found: Listed) -> "JobList":
+        pagination = Pagination(
+            page=None if asked.cursor else asked.page,
+            limit=asked.limit,
+            total=found.total,
+            total_is_exact=found.is_exact,
+            total_pages=-(-found.total // asked.limit),
+            next_cursor=found.end and cursors.written(found.end),
+        )
+        return cls(data=_each(Job, found.jobs), pagination=pagination)
 
 
 class GpuStats(Wire):
@@ -322,6 +428,7 @@ class Video(Wire):
     invalid_reason: str | None
     tags: list[str]
     thumbnail_path: str | None
+    storyboard_path: str | None = None
     reencode_job_id: UUID | None
     source_video_id: UUID | None
     created_at: Instant
@@ -366,3 +473,5 @@ class Problem(Wire):
     detail: str
     errors: list[FieldError] | None = Field(default=None, description="With 422: what is wrong with which field.")
     job_id: UUID | None = Field(default=None, description="With 409: the job that forbids it.")
+    job_status: JobStatus | None = Field(default=None, description="With 409: the state that forbids it.")
+    wanted: JobStatus | None = Field(default=None, description="With 409: the state that was asked for.")

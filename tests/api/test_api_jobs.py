@@ -272,7 +272,7 @@ def test_the_list_has_the_specifications_shape(api: httpx.Client, add_job: Add) 
 
     listing = api.get(JOBS).json()
 
-    assert listing["pagination"] == {"page": 1, "limit": 20, "total": 1, "totalPages": 1}
+    assert listing["pagination"].items() >= {"page": 1, "limit": 20, "total": 1, "totalPages": 1}.items()
     (job,) = listing["data"]
     named = {"id", "type", "status", "progress", "resourceCategory", "vramRequired", "priority", "params"}
     assert named | {"startedAt", "createdAt"} <= job.keys()
@@ -287,7 +287,7 @@ def test_pages_cover_every_job_once_newest_first(api: httpx.Client, add_job: Add
 
     assert [len(page["data"]) for page in pages] == [3, 3, 1, 0]
     assert [job["id"] for page in pages for job in page["data"]] == added[::-1]
-    assert pages[0]["pagination"] == {"page": 1, "limit": 3, "total": 7, "totalPages": 3}
+    assert pages[0]["pagination"].items() >= {"page": 1, "limit": 3, "total": 7, "totalPages": 3}.items()
 
 
 @pytest.mark.parametrize("status", list(JobStatus))

@@ -44,7 +44,7 @@ def test_pages_cover_every_video_once(api: httpx.Client, add_video: Add) -> None
 
     assert [len(page["data"]) for page in pages] == [2, 2, 1]
     assert {video["id"] for page in pages for video in page["data"]} == added
-    assert pages[0]["pagination"] == {"page": 1, "limit": 2, "total": 5, "totalPages": 3}
+    assert pages[0]["pagination"].items() >= {"page": 1, "limit": 2, "total": 5, "totalPages": 3}.items()
 
 
 @pytest.mark.parametrize(

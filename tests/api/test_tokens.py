@@ -31,9 +31,9 @@ RSA_KEY = rsa.generate_private_key(65537, 2048)
 
 
 def test_a_secret_is_made_on_first_need_and_kept(fresh: Settings) -> None:
-    first = tokens.trusted(fresh)
+    first = tokens.trusted(fresh).signers.signer(None)
 
-    assert tokens.trusted(fresh) == first
+    assert tokens.trusted(fresh).signers.signer(None) == first
     assert first.algorithm == "HS256"
     assert isinstance(first.key, str)
     assert len(first.key) >= 43
@@ -85,7 +85,7 @@ def test_an_empty_secret_file_is_an_error_that_says_what_to_do(fresh: Settings) 
 def test_a_configured_secret_makes_no_file(fresh: Settings) -> None:
     configured = fresh.model_copy(update={"jwt_secret": "s" * 32})
 
-    assert tokens.trusted(configured).key == "s" * 32
+    assert tokens.trusted(configured).signers.signer(None).key == "s" * 32
     assert not (fresh.home / "secrets").exists()
 
 
@@ -109,7 +109,7 @@ def test_a_public_key_may_be_given_as_text_or_as_a_path(fresh: Settings, tmp_pat
     (tmp_path / "key.pem").write_text(text)
     given = {"text": text, "path": str(tmp_path / "key.pem")}.get(how, text.replace("\n", "\\n"))
 
-    assert tokens.trusted(fresh.model_copy(update={"jwt_public_key": given})).algorithm == "RS256"
+    assert tokens.trusted(fresh.model_copy(update={"jwt_public_key": given})).signers.signer(None).algorithm == "RS256"
 
 
 def test_nothing_is_signed_where_a_public_key_is_configured(fresh: Settings) -> None:

@@ -1,0 +1,149 @@
+"""What somebody asks of jobs that are there: one at a time, or many at once. Each leaves its entry in the audit log."""
+
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Security
+
+from jobqueue_bridge import audit, lifecycle, listing, queue
+from jobqueue_bridge.api import wire
+from jobqueue_bridge.api import wire_actions as wired
+from jobqueue_bridge.api.auth import bearer
+from jobqueue_bridge.api.dependencies import Database, JobId, Who
+from jobqueue_bridge.api.problems import documented
+from jobqueue_bridge.errors import QueueError
+from jobqueue_bridge.lifecycle import Action, Applied
+
+router = APIRouter(
+    prefix="/api/media/jobs",
+    tags=["actions"],
+    dependencies=[Security(bearer)],
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+)
+
+_CONFIRMED_WITHIN_S = 3.0
+_LOOK_S = 0.05
+
+
+@router.patch("/{id}")
+def change_job(database: Database, job_id: JobId, who: Who, asked: wired.ChangeJob) -> wire.Job:
+    """Another priority; the order of the queue follows at once. 409 where the job has ended."""
+    with database.begin() as connection:
+        job = lifecycle.reprioritise(connection, job_id, asked.priority)
+        audit.record(connection, who, "job.priority", job_id, priority=asked.priority)
+    return wire.Job.model_validate(job)
+
+
+@router.post("/{id}/cancel")
+def cancel_job(database: Database, job_id: JobId, who: Who) -> wired.CancelledJob:
+    """Whatever it does, it ends: ffmpeg and its children are stopped, what they were writing is removed. The answer
+    waits for that, up to 3 s, and `released` tells whether it has come about."""
+    with database.begin() as connection:
+        job = lifecycle.cancel(connection, job_id)
+        audit.record(connection, who, "job.cancel", job_id)
+        log = queue.log_text(connection, job_id)
+    return wired.CancelledJob.model_validate({**vars(job), "log": log, "released": _let_go(database, job_id)})
+
+
+def _let_go(database: sa.Engine, job_id: UUID) -> bool:
+    deadline_s = time.monotonic() + _CONFIRMED_WITHIN_S
+    while True:
+        with database.connect() as connection:
+            if job_id not in lifecycle.letting_go(connection):
+                return True
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_LOOK_S)
+
+
+@router.post("/{id}/pause")
+def pause_job(database: Database, job_id: JobId, who: Who) -> wire.Job:
+    """A waiting job waits on; of a running one ffmpeg is suspended, and `waitingReason` says what it still holds."""
+    return _moved(database, job_id, who, "job.pause", lifecycle.pause)
+
+
+@router.post("/{id}/resume")
+def resume_job(database: Database, job_id: JobId, who: Who) -> wire.Job:
+    """Goes on where it was paused: `pending` in the queue, or `running` in mid-run."""
+    return _moved(database, job_id, who, "job.resume", lifecycle.resume)
+
+
+def _moved(
+    database: sa.Engine, job_id: UUID, who: str, action: str, move: Callable[[sa.Connection, UUID], queue.Job]
+) -> wire.Job:
+    with database.begin() as connection:
+        job = move(connection, job_id)
+        audit.record(connection, who, action, job_id)
+    return wire.Job.model_validate(job)
+
+
+@router.post("/{id}/retry")
+def retry_job(database: Database, job_id: JobId, who: Who, asked: wired.RetryJob | None = None) -> wired.JobWithLog:
+    """A failed or cancelled job is pending again, at once; that counts as a retry. 409 where they are used up, unless
+    forced."""
+    force = asked is not None and asked.force
+    with database.begin() as connection:
+        job = lifecycle.retry(connection, job_id, force=force)
+        audit.record(connection, who, "job.retry", job_id, force=force)
+        log = queue.log_text(connection, job_id)
+    return wired.JobWithLog.model_validate({**vars(job), "log": log})
+
+
+@router.post("/bulk")
+def act_on_many(database: Database, who: Who, asked: wired.BulkRequest) -> wired.BulkAnswer:
+    """One action on many jobs, oldest first, each for itself: one that is refused keeps none of the others back."""
+    with database.begin() as connection:
+        ids, matched = _chosen(connection, asked)
+        applied = [] if asked.dry_run else _applied(connection, asked, ids)
+        if not asked.dry_run:
+            _record(connection, who, asked, matched, applied)
+    done = sum(one.job is not None for one in applied)
+    return wired.BulkAnswer(
+        action=asked.action,
+        dry_run=asked.dry_run,
+        matched=matched,
+        done=done,
+        refused=len(applied) - done,
+        remaining=0 if asked.dry_run else max(0, matched - len(applied)),
+        results=[wired.BulkResult.of(one) for one in applied],
+    )
+
+
+def _chosen(connection: sa.Connection, asked: wired.BulkRequest) -> tuple[list[UUID], int]:
+    """Their ids, and how many there are in all. Of a filter's jobs only those that the action applies to."""
+    if asked.filter is None:
+        ids = list(dict.fromkeys(asked.ids or ()))
+        return ids, len(ids)
+    wanted = asked.filter.wanted
+    applies = lifecycle.APPLIES[asked.moves] if asked.moves else lifecycle.APPLIES[Action.CANCEL]
+    statuses = tuple(status for status in applies if status in (wanted.statuses or applies))
+    if not statuses:
+        return [], 0
+    narrowed = listing.Wanted(**{**vars(wanted), "statuses": statuses})
+    total, _ = listing.count(connection, narrowed)
+    return listing.oldest_ids(connection, narrowed, limit=asked.limit), total
+
+
+def _applied(connection: sa.Connection, asked: wired.BulkRequest, ids: Sequence[UUID]) -> list[Applied]:
+    if asked.moves is not None:
+        return lifecycle.apply(connection, asked.moves, ids, force=asked.force)
+    return [_reprioritised(connection, job_id, asked.priority or 0) for job_id in ids]
+
+
+def _reprioritised(connection: sa.Connection, job_id: UUID, priority: int) -> Applied:
+    try:
+        return Applied(job_id, lifecycle.reprioritise(connection, job_id, priority), None)
+    except QueueError as error:
+        return Applied(job_id, None, str(error))
+
+
+def _record(
+    connection: sa.Connection, who: str, asked: wired.BulkRequest, matched: int, applied: Sequence[Applied]
+) -> None:
+    done = [one.id for one in applied if one.job is not None]
+    details = {"priority": asked.priority} if asked.priority is not None else {}
+    request = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"ids"})
+    audit.record_all(connection, who, "job.bulk", [(None, {**request, "matched": matched, "done": len(done)})])
+    audit.record_all(connection, who, f"job.{asked.action}", [(job_id, {**details, "bulk": True}) for job_id in done])

@@ -1,0 +1,17 @@
+"""Where the reader of a page finds the Dagster UI."""
+
+import re
+
+from jobqueue_bridge.settings import Settings
+
+_WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, never bound
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+
+
+def dagster_address(settings: Settings, host_header: str) -> str:
+    """On the host that the reader came by, where Dagster listens on every address."""
+    name = settings.dagster_host
+    if name in _WILDCARDS:
+        asked = _HOST.fullmatch(host_header)
+        name = asked["name"] if asked else "localhost"
+    return f"http://{name}:{settings.dagster_port}/"

@@ -1,0 +1,82 @@
+"""What the events of a stream hold."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from jobqueue_bridge import queue
+from jobqueue_bridge.api.events import Event
+from jobqueue_bridge.api.wire import Instant, Wire
+from jobqueue_bridge.vocabulary import FINAL, JobStatus
+
+_TEXT_MOST = 1000
+
+
+class JobNews(Wire):
+    """A job's row without `params` and `result`; texts are cut at 1000 characters."""
+
+    id: UUID
+    version: int
+    type: str
+    status: JobStatus
+    progress: int
+    progress_detail: Any
+    resource_category: str
+    vram_required: int
+    priority: int
+    queue_position: int | None
+    waiting_reason: str | None
+    created_at: Instant | None
+    started_at: Instant | None
+    completed_at: Instant | None
+    retry_count: int
+    max_retries: int
+    retry_after: Instant | None
+    attempt: int
+    run_id: str | None
+    host: str | None
+    video_id: UUID | None
+    origin: str
+    error: str | None
+    parent_id: UUID | None
+
+
+def snapshot(job: queue.Job) -> Event:
+    """The present state of a job, as an event without a number of its own."""
+    news = JobNews.model_validate({**vars(job), "error": _cut(job.error), "waiting_reason": _cut(job.waiting_reason)})
+    data = {"change": "snapshot", "from": None, "job": news.model_dump(mode="json")}
+    is_final = job.status in FINAL
+    return Event(0, "job", json.dumps(data, separators=(",", ":")), job.id, version=job.version, is_final=is_final)
+
+
+def _cut(text: str | None) -> str | None:
+    return text and text[:_TEXT_MOST]
+
+
+def _example(name: str, data: dict[str, Any], summary: str) -> dict[str, Any]:
+    return {"summary": summary, "value": f"id: 3f2a9c01-17\nevent: {name}\ndata: {json.dumps(data)}\n\n"}
+
+
+_SOME_ID = "550e8400-e29b-41d4-a716-446655440000"
+EXAMPLES: dict[str, Any] = {
+    "hello": _example(
+        "hello",
+        {"resumed": False, "at": "2026-02-13T10:30:00.000Z"},
+        "First. Unless `resumed`: fetch your list now",
+    ),
+    "job": _example(
+        "job",
+        {"change": "changed", "from": "running", "job": {"id": _SOME_ID, "version": 17, "status": "running", "…": "…"}},
+        "A job came or changed",
+    ),
+    "log": _example(
+        "log",
+        {"jobId": _SOME_ID, "lines": [{"seq": 17, "at": "2026-02-13T10:30:00.000Z", "line": "Progress: 5%"}]},
+        "Lines of its log",
+    ),
+    "removed": _example("removed", {"id": _SOME_ID}, "It left the queue for the archive"),
+    "queue": _example("queue", {"pausedAt": None, "pausedBy": None}, "The queue was paused or resumed"),
+    "reload": _example("reload", {"reason": "more changed at once than is told one by one"}, "Fetch your list again"),
+    "lost": _example("lost", {"reason": "the server stops: connect again"}, "Last: connect again"),
+    "signout": _example("signout", {"reason": "the token has expired"}, "Last: sign in again"),
+}
