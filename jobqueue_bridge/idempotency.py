@@ -31,7 +31,7 @@ def earlier_answer(connection: sa.Connection, who: str, key: str, request: str) 
     _forget_old(connection)
     mine = sa.and_(idempotency_keys.c.who == who, idempotency_keys.c.key == key)
     new = pg.insert(idempotency_keys).values(who=who, key=key, request=request).on_conflict_do_nothing()
-    if connection.execute(new).rowcount == 1:
+    if connection.scalar(new.returning(idempotency_keys.c.key)) is not None:
         return None
     stored, answer = connection.execute(
         sa.select(idempotency_keys.c.request, idempotency_keys.c.answer).where(mine)

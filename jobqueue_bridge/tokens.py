@@ -200,7 +200,7 @@ def redeem(connection: sa.Connection, code: str, trust: Trust) -> str:
     expires_at = _instant(claims["exp"])
     connection.execute(sa.delete(spent_codes).where(spent_codes.c.expires_at < sa.func.now() - timedelta(hours=1)))
     spent = pg.insert(spent_codes).values(id=UUID(claims["jti"]), expires_at=expires_at).on_conflict_do_nothing()
-    if connection.execute(spent).rowcount != 1:
+    if connection.scalar(spent.returning(spent_codes.c.id)) is None:
         raise CodeSpent
     return str(claims["sub"])
 

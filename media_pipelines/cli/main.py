@@ -21,6 +21,7 @@ COMMANDS = {
     "restore": "media_pipelines.cli.originals",
     "transcode": "media_pipelines.cli.transcode",
     "token": "media_pipelines.cli.token",
+    "signin": "media_pipelines.cli.signin",
 }
 
 

@@ -12,7 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.text import Text
 
 from jobqueue_bridge.settings import Settings, Shutdown, as_text, load_settings, origin_of, variable_of
+from jobqueue_bridge.tokens import SignedElsewhere
 from media_pipelines.cli.output import DONE, FAILED, NOT_RUNNING, err, fail, out, print_json, print_table
+from media_pipelines.cli.signin import link_for
 from media_pipelines.platform.errors import PlatformError
 from media_pipelines.platform.lock import AlreadyRunning, Holder, holder_of
 
@@ -92,7 +94,7 @@ class Display:
 
     def ready(self, api_url: str, dagster_url: str) -> None:
         self.close()
-        out.print(f"\n[bold]Jobs page[/bold]   {api_url}/")
+        out.print(f"\n[bold]Jobs page[/bold]   {_door(api_url)}", soft_wrap=True)
         out.print(f"[bold]Jobs API[/bold]    {api_url}/docs")
         out.print(f"[bold]Dagster UI[/bold]  {dagster_url}/")
         out.print(f"[dim]{self.hint}[/dim]")
@@ -106,6 +108,13 @@ class Display:
     def stopping(self) -> None:
         self.close()
         err.print("Stopping …")
+
+
+def _door(api_url: str) -> str:
+    """The page's address, with a code that signs in whoever opens it first, within a quarter of an hour."""
+    with suppress(SignedElsewhere, OSError):
+        return link_for(load_settings(), api_url)
+    return f"{api_url}/"
 
 
 def down(

@@ -9,6 +9,7 @@ from jobqueue_bridge import tokens
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.tokens import SignedElsewhere
 from media_pipelines.cli.output import FAILED, USAGE, fail
+from media_pipelines.cli.signin import user
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=3650)
@@ -17,10 +18,11 @@ _LONGEST = timedelta(days=3650)
 def token(
     role: str = typer.Option(tokens.ADMIN_ROLE, "--role"),
     expires: str = typer.Option("12h", "--expires", metavar="TIME", help="A number and s, m, h or d: 12h, 30d."),
+    name: str = typer.Option("", "--name", help="Whose it is, as the audit log will say; default: the user here."),
 ) -> None:
     """Print a signed token: curl -H "Authorization: Bearer $(media-pipelines token)" …"""
     try:
-        typer.echo(tokens.sign(load_settings(), role, _lifetime(expires)))
+        typer.echo(tokens.sign(load_settings(), role, _lifetime(expires), name=name or user()))
     except SignedElsewhere as error:
         fail(str(error), USAGE)
     except OSError as error:

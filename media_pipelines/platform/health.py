@@ -95,17 +95,20 @@ def _webserver(settings: Settings, state: ProgramState) -> str | None:
 
 def _api(settings: Settings, state: ProgramState) -> str | None:
     del state
-    problem, _ = _ask(settings.api_host, settings.api_port, "GET", "/health")
+    healthy = HTTPStatus.OK if settings.health_open else HTTPStatus.UNAUTHORIZED
+    problem, _ = _ask(settings.api_host, settings.api_port, "GET", "/health", healthy=healthy)
     return problem
 
 
-def _ask(host: str, port: int, method: str, path: str, body: object = None) -> tuple[str | None, Any]:
+def _ask(
+    host: str, port: int, method: str, path: str, body: object = None, healthy: HTTPStatus = HTTPStatus.OK
+) -> tuple[str | None, Any]:
     """What went wrong, or None, and the JSON that came back. Straight to the socket: a proxy has no business here."""
     connection = http.client.HTTPConnection(reachable(host), port, timeout=_TIMEOUT_S)
     try:
         connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
         response = connection.getresponse()
-        if response.status != HTTPStatus.OK:
+        if response.status != healthy:
             return f"{method} {path} answers {response.status}", None
         return None, json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
