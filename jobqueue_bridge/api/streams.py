@@ -95,7 +95,7 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-@router.get("/events", response_class=EventStream, responses=_STREAM)
+@router.get("/events", status_code=200, response_class=EventStream, responses=_STREAM)
 async def follow_all_jobs(
     request: Request,
     me: Me,
@@ -113,7 +113,7 @@ async def follow_all_jobs(
     return EventStream(_Writer(hub, client, me).of_all())
 
 
-@router.get("/{id}/events", response_class=EventStream, responses={**_STREAM, **documented(404)})
+@router.get("/{id}/events", status_code=200, response_class=EventStream, responses={**_STREAM, **documented(404)})
 async def follow_job(
     request: Request,
     database: Database,
