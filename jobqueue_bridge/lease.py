@@ -148,6 +148,8 @@ def fail(connection: sa.Connection, lease: Lease, error: str, kind: FailureKind,
     used, allowed = _retries(connection, lease)
     retry = after_failure(kind, used, allowed, backoff)
     error = storable(error)
+    if retry is None and kind == "lost":
+        error = _last_of(error, lease.attempt)
     lines = ["--- ERROR ---", *error.splitlines()]
     if retry is None:
         log(connection, lease, lines)
@@ -216,13 +218,19 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
     queue.append_log(connection, [stale.id], [f"Attempt {stale.attempt} lost: {reason}"])
     if retry is None:
         status = JobStatus.FAILED
-        message = f"{reason}; this was the last of {stale.attempt} attempts"
+        message = _last_of(reason, stale.attempt)
         connection.execute(sa.update(jobs).where(jobs.c.id == stale.id).values(status=status.value, error=message))
     else:
         status = _leave(connection, lease, retry)
     connection.execute(sa.delete(job_leases).where(job_leases.c.job_id == stale.id))
     _close_attempt(connection, lease, Outcome.LOST, reason)
     return status
+
+
+def _last_of(reason: str, attempt: int) -> str:
+    """Of a job that dies again and again, in the first line of what it says."""
+    first, newline, rest = reason.partition("\n")
+    return f"{first}; this was the last of {attempt} attempts{newline}{rest}"
 
 
 @dataclass(frozen=True)

@@ -383,6 +383,16 @@ def test_a_rescued_job_is_free_at_once_and_that_counts(
     assert lease.rescue(connection, stale(held), "again") is None
 
 
+def test_a_job_whose_ffmpeg_is_killed_for_the_last_time_says_so_in_its_first_line(
+    connection: sa.Connection, make_job: MakeJob, start: Start, row: Row
+) -> None:
+    held = start(make_job(max_retries=0))
+    assert lease.fail(connection, held, "ffmpeg was killed by SIGKILL\ncommand: ffmpeg", "lost", BACKOFF) is None
+    said = "ffmpeg was killed by SIGKILL; this was the last of 1 attempts\ncommand: ffmpeg"
+    assert row(held.job_id).error == said
+    assert _ended(connection, held) == ("lost", said)
+
+
 def test_a_job_that_kills_its_last_run_has_failed(
     connection: sa.Connection, make_job: MakeJob, start: Start, row: Row
 ) -> None:
