@@ -1,7 +1,7 @@
 # The commands of this checkout; `make help` lists them. Everything lives in .venv: no root, no system ffmpeg, no Postgres.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports definitions bench corpus chaos constraints clean
+.PHONY: help setup demo test check format lint types imports definitions bench corpus chaos fuzz constraints clean
 
 # The interpreter that .venv is made from; `make setup PYTHON=/path/to/python3` chooses another.
 PYTHON ?=
@@ -83,6 +83,9 @@ corpus: setup ## Hundreds of awkward files through every job type; prints the ta
 
 chaos: setup ## 300 real jobs while everything is killed at random, and what must hold (CHAOS='--seed 7 --jobs 50 --kills 20')
 	@$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz: setup ## Schemathesis over the API as it is served, on real rows, with and without a token (FUZZ='--examples 20 --seed 1')
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 constraints: setup ## Pin in constraints.txt what .venv holds
 	{ echo '# Every version that CI runs; `make constraints` writes it from .venv.'; \

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge import admission, params, videos
+from jobqueue_bridge import admission, history, params, videos
 from jobqueue_bridge.devices import VRAM_UNIT_MB, gpu_of_first_unit
 from jobqueue_bridge.errors import (
     AmbiguousJob,
@@ -514,6 +514,36 @@ def _vram_used_mb(connection: sa.Connection) -> dict[int | None, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
+def counts_by_kind(connection: sa.Connection) -> dict[tuple[str, str, str], int]:
+    """By status, type and category, as far as there are any."""
+    total, kind = sa.func.sum(job_tallies.c.jobs), job_tallies.c
+    names = (kind.status, kind.type, kind.resource_category)
+    rows = connection.execute(sa.select(*names, total).group_by(*names).having(total != 0))
+    return {(row[0], row[1], row[2]): int(row[3]) for row in rows}
+
+
+@dataclass(frozen=True)
+class Waits:
+    oldest_s: float | None
+    """Since when the oldest job waits that could start; None: there is none."""
+    reasons: Sequence[tuple[str, int]]
+    """What the head of the line waits for, and how many jobs each; the commonest first."""
+
+
+def waits(connection: sa.Connection) -> Waits:
+    oldest = sa.select(jobs.c.created_at).where(is_ready()).order_by(jobs.c.created_at).limit(1).scalar_subquery()
+    oldest_s = connection.scalar(sa.select(sa.func.extract("epoch", utcnow() - oldest)))
+    count = sa.func.count()
+    reasons = connection.execute(
+        sa.select(jobs.c.waiting_reason, count)
+        .where(status_in([JobStatus.PENDING]), jobs.c.queue_position.is_not(None), jobs.c.waiting_reason.is_not(None))
+        .group_by(jobs.c.waiting_reason)
+        .order_by(count.desc(), jobs.c.waiting_reason)
+    )
+    found_s = None if oldest_s is None else round(max(0.0, float(oldest_s)), 3)
+    return Waits(found_s if found_s is None or found_s < 1e12 else None, [(row[0], row[1]) for row in reasons])
+
+
 def tally(status: JobStatus) -> sa.ScalarSelect[int]:
     """How many jobs have a status, for a statement that asks for more."""
     total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0), sa.BigInteger))
@@ -803,6 +833,7 @@ def tidy_after_outside_moves(connection: sa.Connection) -> None:
         connection.execute(sa.delete(job_leases).where(job_leases.c.token.in_(let_go)))
     _close_orphaned_attempts(connection)
     _fold_tallies(connection)
+    history.fold(connection)
 
 
 def _close_orphaned_attempts(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:

@@ -58,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CROSS_ORIGIN)
     answer_with_problems(app)
     document_schema(app)
-    app.state.routes = [route for module in _ROOMS for route in module.router.routes]
-    for module in _ROOMS:
-        app.include_router(module.router)
+    routers = [*(module.router for module in _ROOMS), videos.outputs]
+    app.state.routes = [route for router in routers for route in router.routes]
+    for router in routers:
+        app.include_router(router)
     return app

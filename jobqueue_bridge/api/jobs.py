@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,12 +13,14 @@ from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from jobqueue_bridge import audit, idempotency, listing, queue, videos
-from jobqueue_bridge.api import cursors, wire
+from jobqueue_bridge.api import cursors, wire, wire_stats
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, Who
 from jobqueue_bridge.api.problems import documented
 from jobqueue_bridge.api.reading import details_of, log_of
 from jobqueue_bridge.api.streams import followed_log
+from jobqueue_bridge.api.whole_queue import held
+from jobqueue_bridge.vocabulary import JobType, ResourceCategory
 
 router = APIRouter(
     prefix="/api/media/jobs",
@@ -50,9 +53,24 @@ def list_jobs(database: Database, asked: Annotated[wire.ListJobs, Query()]) -> w
 
 
 @router.get("/stats")
-def queue_statistics(database: Database, settings: CurrentSettings) -> wire.Stats:
+def queue_statistics(database: Database, settings: CurrentSettings) -> wire_stats.FullStats:
+    """Sums that are kept up to date, so that a table of a million rows answers at once."""
     with database.connect() as connection:
-        return wire.Stats.of(queue.stats(connection), settings)
+        basic = wire.Stats.of(queue.stats(connection), settings)
+        slots, _ = held(connection, settings)
+        return wire_stats.full(connection, basic, datetime.now(UTC), slots)
+
+
+@router.get("/stats/history")
+def queue_history(
+    database: Database,
+    hours: Annotated[int, Query(ge=1, le=744)] = 24,
+    kind: Annotated[JobType | None, Query(alias="type")] = None,
+    category: Annotated[ResourceCategory | None, Query(alias="resourceCategory")] = None,
+) -> wire_stats.Chart:
+    """What ended in each hour, how long it ran and how long it had waited; the last one is not over yet."""
+    with database.connect() as connection:
+        return wire_stats.chart(connection, datetime.now(UTC), hours, kind and kind.value, category and category.value)
 
 
 @router.get("/types")

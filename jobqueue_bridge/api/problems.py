@@ -15,6 +15,7 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from jobqueue_bridge.api.library_files import FileNotThere
 from jobqueue_bridge.api.wire import Problem
 from jobqueue_bridge.errors import (
     AmbiguousChange,
@@ -67,6 +68,7 @@ STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
         RoleForbidden: 403,
         JobNotFound: 404,
         VideoNotFound: 404,
+        FileNotThere: 404,
         ChangeNotFound: 404,
         AmbiguousJob: 409,
         AmbiguousVideo: 409,

@@ -1,15 +1,21 @@
-"""The library, to choose a job's video from."""
+"""The library, to choose a job's video from, to look at and to play."""
 
+import re
+from pathlib import Path, PurePosixPath
 from typing import Annotated
-from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Security
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Response, Security
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse
 
 from jobqueue_bridge import videos
-from jobqueue_bridge.api import wire
+from jobqueue_bridge.api import library_files, wire
 from jobqueue_bridge.api.auth import bearer
-from jobqueue_bridge.api.dependencies import Database
+from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, VideoId
+from jobqueue_bridge.api.library_files import MEDIA, PICTURES, VIDEOS, FileNotThere, documented_files
 from jobqueue_bridge.api.problems import documented
+from jobqueue_bridge.api.reading import details_of
 
 router = APIRouter(
     prefix="/api/media/videos",
@@ -28,6 +34,88 @@ def list_videos(database: Database, asked: Annotated[wire.ListVideos, Query()]) 
 
 
 @router.get("/{id}", responses=documented(404))
-def get_video(database: Database, video_id: Annotated[UUID, Path(alias="id")]) -> wire.Video:
+def get_video(database: Database, video_id: VideoId) -> wire.Video:
+    return wire.Video.model_validate(_video(database, video_id))
+
+
+@router.get(
+    "/{id}/thumbnail", response_class=FileResponse, responses={**documented_files("image/jpeg"), **documented(404)}
+)
+def get_thumbnail(database: Database, settings: CurrentSettings, video_id: VideoId) -> FileResponse:
+    """404 while there is none; `thumbnail_generate` makes it."""
+    found = library_files.find(settings, _video(database, video_id).thumbnail_path, PICTURES, "thumbnail of this video")
+    return library_files.shown(found, PICTURES)
+
+
+@router.get("/{id}/file", response_class=FileResponse, responses={**documented_files("video/*"), **documented(404)})
+def get_file(database: Database, settings: CurrentSettings, video_id: VideoId) -> FileResponse:
+    """The video itself, in byte ranges, for a player."""
+    found = library_files.find(settings, _video(database, video_id).path, VIDEOS, "file of this video")
+    return library_files.shown(found, VIDEOS)
+
+
+_PICTURE_IN_CUE = re.compile(r"^(?P<name>[^\s#]+\.jpg)(?=#xywh=)", re.MULTILINE)
+
+
+@router.get(
+    "/{id}/storyboard",
+    responses={
+        200: {"content": {"text/vtt": {"schema": {"type": "string"}}}, "description": "WebVTT"},
+        **documented(404),
+    },
+    response_class=Response,
+)
+def get_storyboard(database: Database, settings: CurrentSettings, video_id: VideoId) -> Response:
+    """Which part of which sheet of small pictures stands for which seconds."""
+    text, names = _storyboard(database, settings, video_id)
+    numbered = _PICTURE_IN_CUE.sub(lambda cue: f"storyboard/{names.index(cue['name'])}", text)
+    return Response(numbered, media_type="text/vtt")
+
+
+@router.get(
+    "/{id}/storyboard/{sheet}",
+    response_class=FileResponse,
+    responses={**documented_files("image/jpeg"), **documented(404)},
+)
+def get_storyboard_sheet(
+    database: Database, settings: CurrentSettings, video_id: VideoId, sheet: Annotated[int, InPath(ge=0, le=10_000)]
+) -> FileResponse:
+    _, names = _storyboard(database, settings, video_id)
+    if sheet >= len(names):
+        raise FileNotThere("such sheet")
+    folder = PurePosixPath(_video(database, video_id).storyboard_path or "").parent
+    return library_files.shown(
+        library_files.find(settings, str(folder / names[sheet]), PICTURES, "such sheet"), PICTURES
+    )
+
+
+def _storyboard(database: sa.Engine, settings: CurrentSettings, video_id: VideoId) -> tuple[str, list[str]]:
+    """Its text, and the names of its sheets in their order. Raises FileNotThere."""
+    relative = _video(database, video_id).storyboard_path
+    path: Path = library_files.find(settings, relative, {".vtt": "text/vtt"}, "storyboard of this video")
+    text = path.read_text(errors="replace")
+    return text, list(dict.fromkeys(cue["name"] for cue in _PICTURE_IN_CUE.finditer(text)))
+
+
+def _video(database: sa.Engine, video_id: VideoId) -> videos.Video:
+    """Raises VideoNotFound."""
     with database.connect() as connection:
-        return wire.Video.model_validate(videos.get(connection, video_id))
+        return videos.get(connection, video_id)
+
+
+outputs = APIRouter(
+    prefix="/api/media/jobs",
+    tags=["jobs"],
+    dependencies=[Security(bearer)],
+    responses=documented(400, 401, 403, 404, 422, 503),
+)
+
+
+@outputs.get("/{id}/output", response_class=FileResponse, responses=documented_files("video/*", "image/*"))
+def get_output(database: Database, settings: CurrentSettings, job_id: JobId) -> FileResponse:
+    """What the job made."""
+    with database.connect() as connection:
+        result = details_of(connection, job_id).result
+    named = result.get("outputPath") if isinstance(result, dict) else None
+    found = library_files.find(settings, named if isinstance(named, str) else None, MEDIA, "file that this job made")
+    return library_files.shown(found, MEDIA)

@@ -5,7 +5,18 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from jobqueue_bridge.params.fields import Crf, DirectoryType, Int, Mp4Path, Number, Orientation, Params, Preset, Seconds
+from jobqueue_bridge.params.fields import (
+    Crf,
+    DirectoryType,
+    Int,
+    Mp4Path,
+    Number,
+    Orientation,
+    Params,
+    Preset,
+    Seconds,
+    SomeVideo,
+)
 
 QUAD_CELLS = 4
 _MOST_SOURCES = 1000
@@ -72,7 +83,7 @@ class NamedOrChosen(Criteria):
 class CompileQuad(NamedOrChosen):
     """Four videos at a time, as a grid of two by two."""
 
-    sources: list[UUID] | None = Field(
+    sources: list[SomeVideo] | None = Field(
         default=None,
         alias="videoIds",
         min_length=QUAD_CELLS,
@@ -109,7 +120,7 @@ class CompileQuad(NamedOrChosen):
 class CompileMega(NamedOrChosen):
     """Many videos as one: equally loud, with a chapter for each, if wanted with cross-fades and title cards."""
 
-    sources: list[UUID] | None = Field(
+    sources: list[SomeVideo] | None = Field(
         default=None,
         alias="videoIds",
         min_length=1,

@@ -56,7 +56,9 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
-LibraryPath = Annotated[str, Field(min_length=1), AfterValidator(_below_the_library)]
+LibraryPath = Annotated[
+    str, Field(min_length=1, json_schema_extra={"format": "library-path"}), AfterValidator(_below_the_library)
+]
 FileName = Annotated[LibraryPath, AfterValidator(_plain_name)]
 Mp4Path = Annotated[LibraryPath, AfterValidator(_video_file)]
 DirectoryType = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -65,7 +67,9 @@ Preset = Annotated[
     Field(description="How long the encoder looks for savings, in x264's words."),
 ]
 Orientation = Literal["landscape", "portrait", "square"]
-VideoId = Annotated[UUID, Field(description="The video's id in the library.")]
+_OF_VIDEO: dict[str, Any] = {"x-ref": "video"}  # for forms: a choice of the library's videos
+SomeVideo = Annotated[UUID, Field(json_schema_extra=_OF_VIDEO)]
+VideoId = Annotated[UUID, Field(description="The video's id in the library.", json_schema_extra=_OF_VIDEO)]
 Int = Annotated[int, BeforeValidator(_no_boolean)]
 Crf = Annotated[Int, Field(ge=0, le=51, description="Constant rate factor: 0 is lossless, 51 the worst.")]
 Vmaf = Annotated[float, BeforeValidator(_no_boolean), Field(ge=1, le=100, allow_inf_nan=False)]

@@ -17,6 +17,7 @@ from jobqueue_bridge.params.fields import (
     Params,
     Preset,
     Seconds,
+    SomeVideo,
     Vmaf,
 )
 
@@ -68,7 +69,7 @@ class CompileGif(OneVideo):
 class ReencodeStreaming(Params):
     """Convert a video to H.264 and AAC in a fast-start MP4. The source is never touched."""
 
-    video_id: UUID | None = Field(default=None, description="The video to convert.")
+    video_id: SomeVideo | None = Field(default=None, description="The video to convert.")
     input_path: LibraryPath | None = Field(default=None, description="Instead of videoId, or the same video's path.")
     output_path: Mp4Path | None = Field(default=None, description="Default: playback/, named after the source.")
     target_bitrate: Kbps = Field(default=2000, description="Upper bound of the video bit rate, kbit/s.")

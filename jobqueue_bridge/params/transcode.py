@@ -4,14 +4,14 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from jobqueue_bridge.params.fields import LibraryPath, Params
+from jobqueue_bridge.params.fields import LibraryPath, Params, SomeVideo
 from jobqueue_bridge.policy import Policy
 
 
 class Transcode(Params):
     """Bring one video into line with a policy: in its place, the original kept, or below the policy's destination."""
 
-    video_id: UUID | None = Field(default=None, description="The video; or name it by inputPath.")
+    video_id: SomeVideo | None = Field(default=None, description="The video; or name it by inputPath.")
     input_path: LibraryPath | None = Field(default=None, description="Instead of videoId, or the same video's path.")
     policy: Policy = Field(description="What stands under `transcode:` in a policy file, with the same keys.")
     force: bool = Field(default=False, description="Also where this content was tried under this policy before.")
