@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge import admission, history, params, videos
+from jobqueue_bridge import admission, counters, history, params, videos
 from jobqueue_bridge.devices import VRAM_UNIT_MB, gpu_of_first_unit
 from jobqueue_bridge.errors import (
     AmbiguousJob,
@@ -26,7 +26,16 @@ from jobqueue_bridge.errors import (
     MoveForbidden,
 )
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, job_tallies, jobs, jobs_archive, utcnow
+from jobqueue_bridge.tables import (
+    job_attempts,
+    job_counters,
+    job_leases,
+    job_logs,
+    job_tallies,
+    jobs,
+    jobs_archive,
+    utcnow,
+)
 from jobqueue_bridge.text import id_range
 from jobqueue_bridge.vocabulary import (
     ACTIVE,
@@ -46,7 +55,6 @@ from jobqueue_bridge.vocabulary import (
 
 _WEIGHED_PER_CATEGORY = 200
 _POSITIONS_WRITTEN = 50
-_TALLIES_FOLDED_ABOVE = 1000
 _DISPATCH_LOCK = 7_261_114_002
 LOG_TAIL_BYTES = 10_000
 
@@ -498,7 +506,7 @@ def stats(connection: sa.Connection) -> Stats:
         .subquery()
     )
     took = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.avg(newest.c.took))))
-    used = _vram_used_mb(connection)
+    used = vram_used_mb(connection)
     return Stats(
         by_status={status: by_status.get(status.value, 0) for status in JobStatus},
         by_type=_counts(connection, job_tallies.c.type),
@@ -508,7 +516,8 @@ def stats(connection: sa.Connection) -> Stats:
     )
 
 
-def _vram_used_mb(connection: sa.Connection) -> dict[int | None, int]:
+def vram_used_mb(connection: sa.Connection) -> dict[int | None, int]:
+    """What running jobs reserve, by GPU; None: of jobs that say of none."""
     gpu, declared = gpu_of_first_unit(jobs.c.vram_units), sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)
     rows = connection.execute(sa.select(gpu, declared).where(status_in([JobStatus.RUNNING])).group_by(gpu))
     return {row[0]: int(row[1]) for row in rows}
@@ -823,7 +832,7 @@ def return_queued_to_pending(connection: sa.Connection, wanted: sa.Select[tuple[
 
 
 def tidy_after_outside_moves(connection: sa.Connection) -> None:
-    """Jobs that another program moved by a plain UPDATE: drop the lease, close the attempt. Folds the tallies, too."""
+    """Jobs that another program moved by a plain UPDATE: drop the lease, close the attempt. Folds counts, too."""
     let_go = connection.scalars(
         sa.select(job_leases.c.token)
         .join(jobs, jobs.c.id == job_leases.c.job_id)
@@ -832,7 +841,8 @@ def tidy_after_outside_moves(connection: sa.Connection) -> None:
     if let_go:  # by token: the next attempt may be taking the row over at this moment
         connection.execute(sa.delete(job_leases).where(job_leases.c.token.in_(let_go)))
     _close_orphaned_attempts(connection)
-    _fold_tallies(connection)
+    counters.fold(connection, job_tallies, ["jobs"])
+    counters.fold(connection, job_counters, ["n", "total"])
     history.fold(connection)
 
 
@@ -866,19 +876,3 @@ def let_go(connection: sa.Connection, job_id: UUID, token: UUID) -> None:
     """An attempt that lost its job has stopped: nothing of it is left."""
     connection.execute(sa.delete(job_leases).where(job_leases.c.job_id == job_id, job_leases.c.token == token))
     _close_orphaned_attempts(connection, job_attempts.c.job_id == job_id)
-
-
-def _fold_tallies(connection: sa.Connection) -> None:
-    """Many changes into one sum for each kind of job. Sums stay exact whoever reads or folds at the same time."""
-    tallies = sa.select(sa.func.count()).select_from(job_tallies)
-    if (connection.scalar(tallies) or 0) <= _TALLIES_FOLDED_ABOVE:
-        return
-    kind = (job_tallies.c.status, job_tallies.c.type, job_tallies.c.resource_category)
-    folded = sa.delete(job_tallies).returning(*kind, job_tallies.c.jobs).cte("folded")
-    total = sa.func.sum(folded.c.jobs)
-    sums = sa.select(folded.c.status, folded.c.type, folded.c.resource_category, total)
-    connection.execute(
-        sa.insert(job_tallies).from_select(
-            ["status", "type", "resource_category", "jobs"], sums.group_by(*list(folded.c)[:3]).having(total != 0)
-        )
-    )

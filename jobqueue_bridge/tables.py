@@ -331,4 +331,15 @@ spent_codes = sa.Table(
     metadata,
     _column("id", sa.Uuid, primary_key=True),
     _column("expires_at", _INSTANT, nullable=False),
+
+# Triggers append what metrics count, `counters` folds it. `bucket`: of `total` in seconds, among `counters.BOUNDS_S`.
+job_counters = sa.Table(
+    "job_counters",
+    metadata,
+    _column("event", sa.Text, nullable=False),
+    _column("type", sa.Text, nullable=False),
+    _column("resource_category", sa.Text, nullable=False),
+    _column("bucket", sa.SmallInteger, nullable=False),
+    _column("n", sa.BigInteger, nullable=False),
+    _column("total", sa.Double, nullable=False),
 )

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from jobqueue_bridge import tokens
-from jobqueue_bridge.api import actions, jobs, pages, session, streams, videos, whole_queue
+from jobqueue_bridge.api import actions, jobs, metrics, pages, session, streams, videos, whole_queue
 from jobqueue_bridge.api.auth import RequireAdmin, protection
 from jobqueue_bridge.api.events import Hub
 from jobqueue_bridge.api.gate import SecurityHeaders, StrictRequests
@@ -33,7 +33,7 @@ _CROSS_ORIGIN: Mapping[str, Any] = MappingProxyType(
         "max_age": 600,
     }
 )
-_ROOMS = (streams, jobs, actions, whole_queue, session, videos, pages)
+_ROOMS = (streams, jobs, actions, whole_queue, session, videos, metrics, pages)
 
 
 def create_app(settings: Settings) -> FastAPI:
