@@ -28,6 +28,7 @@ from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
 from jobqueue_bridge.vocabulary import ResourceCategory
 from jobqueue_bridge.wall_clock import wall_time
+from jobqueue_bridge.webhook_target import Webhook
 from jobqueue_bridge.windows import Window
 from jobqueue_bridge.windows import parse as parse_window
 
@@ -197,6 +198,12 @@ class Settings(BaseSettings):
         default="",
         validation_alias="MEDIA_TIMEZONE",
         description="Whose clock the windows go by; empty: the system's.",
+    )
+    webhooks: Annotated[tuple[Webhook, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="MEDIA_WEBHOOKS",
+        description="Whom to tell when a job's status changes: a list of {url, events, types, secret}. In the "
+        "environment as JSON.",
     )
     retry_base_seconds: float = Field(
         default=60,
@@ -388,10 +395,18 @@ class Settings(BaseSettings):
     @field_validator("windows", mode="before")
     @classmethod
     def _are_windows(cls, value: Any) -> Mapping[str, tuple[str, ...]]:
-        given = _from_json(value) if isinstance(value, str) else value
+        given = _from_json(value, '{"gpu_encode": "01:00-07:00"}') if isinstance(value, str) else value
         if not isinstance(given, Mapping):
             raise ValueError(f"expected windows by category, such as {{gpu_encode: 01:00-07:00}}, got {value!r}")
         return {category: _windows_of(category, texts) for category, texts in given.items()}
+
+    @field_validator("webhooks", mode="before")
+    @classmethod
+    def _are_webhooks(cls, value: Any) -> Any:
+        given = _from_json(value, '[{"url": "https://example.org/jobs"}]') if isinstance(value, str) else value
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"expected a list of webhooks, each with a url, got {value!r}")
+        return given
 
     @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod
@@ -509,11 +524,11 @@ class Settings(BaseSettings):
         return url.update_query_dict({"options": f"-csearch_path={DAGSTER_SCHEMA}"})
 
 
-def _from_json(text: str) -> Any:
+def _from_json(text: str, example: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise ValueError(f'is no JSON such as {{"gpu_encode": "01:00-07:00"}}: {text!r}') from None
+        raise ValueError(f"is no JSON such as {example}: {text!r}") from None
 
 
 def _windows_of(category: Any, texts: Any) -> tuple[str, ...]:
@@ -532,6 +547,8 @@ def as_text(value: Any) -> str:
     """A setting's value as its variable holds it."""
     if isinstance(value, list):
         return devices.as_json(value) if value else ""
+    if isinstance(value, tuple):
+        return json.dumps([each.model_dump(mode="json") for each in value]) if value else ""
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 

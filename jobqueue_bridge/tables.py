@@ -343,3 +343,25 @@ job_counters = sa.Table(
     _column("n", sa.BigInteger, nullable=False),
     _column("total", sa.Double, nullable=False),
 )
+
+# Where to tell of changes, and what is still to be told; a trigger on `jobs` writes the messages.
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    _column("url", sa.Text, primary_key=True),
+    _column("statuses", pg.ARRAY(sa.Text), nullable=False),
+    _column("types", pg.ARRAY(sa.Text), nullable=False),
+)
+
+webhook_messages = sa.Table(
+    "webhook_messages",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    _column("url", sa.Text, nullable=False),
+    _column("payload", pg.JSONB, nullable=False),
+    _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("tries", sa.Integer, nullable=False, server_default="0"),
+    _column("due_at", _INSTANT, server_default=sa.func.now()),
+    _column("delivered_at", _INSTANT),
+    _column("error", sa.Text),
+)

@@ -318,13 +318,13 @@ def _bad_public_key(problem: str) -> InvalidSettings:
 
 def _secret(settings: Settings) -> str:
     if not settings.jwt_secret:
-        return _secret_of(settings.home / "secrets" / "jwt_secret")
+        return secret_of(settings.home / "secrets" / "jwt_secret")
     if len(settings.jwt_secret.encode()) < _SECRET_BYTES:
         _logger.warning("MEDIA_JWT_SECRET is short: %s bytes or more resist guessing", _SECRET_BYTES)
     return settings.jwt_secret
 
 
-def _secret_of(file: Path) -> str:
+def secret_of(file: Path) -> str:
     """The secret in this file, made once, complete and private from its first moment, whoever comes first."""
     with suppress(FileNotFoundError):
         return _read_secret(file)

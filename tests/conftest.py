@@ -90,7 +90,7 @@ def database(settings: Settings) -> sa.Engine:
             sa.text(
                 "TRUNCATE jobs, job_leases, job_attempts, job_logs, jobs_archive, videos, file_changes,"
                 " transcode_outcomes, vram_learned, job_outcomes_new, job_hours, job_totals, audit_log,"
-                " idempotency_keys, spent_codes, job_counters"
+                " idempotency_keys, spent_codes, job_counters, webhooks, webhook_messages"
             )
         )
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))

@@ -22,6 +22,7 @@ COMMANDS = {
     "transcode": "media_pipelines.cli.transcode",
     "token": "media_pipelines.cli.token",
     "signin": "media_pipelines.cli.signin",
+    "webhooks": "media_pipelines.cli.webhooks",
 }
 
 

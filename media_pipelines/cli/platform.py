@@ -282,4 +282,6 @@ def _shown(settings: Settings, field: str) -> object:
         return "••••••" if value else ""
     if field == "database_url" and value:
         return settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=True)
+    if field == "webhooks":  # what gives access to one often stands in its query
+        return ", ".join(hook.url.partition("?")[0] for hook in settings.webhooks)
     return value if isinstance(value, bool | int | float | None) else as_text(value)

@@ -157,7 +157,7 @@ def environment(settings: Settings) -> dict[str, str]:
     values = {variable_of(field): getattr(settings, field) for field in Settings.model_fields}
     return {
         **os.environ,
-        **{variable: as_text(value) for variable, value in values.items() if value not in ("", None, {}, [])},
+        **{variable: as_text(value) for variable, value in values.items() if value not in ("", None, {}, [], ())},
         MARK: str(settings.home),
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
