@@ -41,7 +41,8 @@ class Look:
     counted: Mapping[Kind, Counter]
     ready: Mapping[str, tuple[int, float]]
     """By category: how many could start now, and how long the oldest has waited, in seconds."""
-    vram_used_mb: int
+    vram_used_mb: Mapping[int | None, int]
+    """By GPU; None: of jobs that say of none, which count on the first."""
     learned: Iterable[tuple[str, str, str, int]]
     is_paused: bool
 
@@ -113,11 +114,28 @@ def _running(seen: Look) -> Metric:
 
 
 def _vram_used(seen: Look) -> Metric:
-    return GaugeMetricFamily("media_vram_used_mb", "GPU memory that running jobs reserve, MB", value=seen.vram_used_mb)
+    used_mb = sum(seen.vram_used_mb.values())
+    return GaugeMetricFamily("media_vram_used_mb", "GPU memory that running jobs reserve, MB", value=used_mb)
 
 
 def _vram_total(seen: Look) -> Metric:
     return GaugeMetricFamily("media_vram_total_mb", "The GPU memory budget, MB", value=seen.settings.total_vram_mb)
+
+
+def _gpu_used(seen: Look) -> Metric:
+    metric = GaugeMetricFamily("media_gpu_vram_used_mb", "As media_vram_used_mb, of each GPU", labels=("gpu",))
+    first = seen.settings.devices[0].index
+    for device in seen.settings.devices:
+        nameless = seen.vram_used_mb.get(None, 0) if device.index == first else 0
+        metric.add_metric((str(device.index),), seen.vram_used_mb.get(device.index, 0) + nameless)
+    return metric
+
+
+def _gpu_total(seen: Look) -> Metric:
+    metric = GaugeMetricFamily("media_gpu_vram_total_mb", "The budget of each GPU, MB", labels=("gpu",))
+    for device in seen.settings.devices:
+        metric.add_metric((str(device.index),), device.vram_mb)
+    return metric
 
 
 def _vram_learned(seen: Look) -> Metric:
@@ -250,8 +268,8 @@ def _info(seen: Look) -> Metric:
 
 
 _METRICS: tuple[Callable[[Look], Metric], ...] = (
-    _jobs_total, _pending, _running, _vram_used, _vram_total, _vram_learned, _by_status, _slots, _ready_jobs, _oldest,
-    _paused, _wait, _run,
+    _jobs_total, _pending, _running, _vram_used, _vram_total, _gpu_used, _gpu_total, _vram_learned, _by_status, _slots,
+    _ready_jobs, _oldest, _paused, _wait, _run,
     _counter("retried", "media_job_retries", "Attempts that failed and are made again, using up a retry"),
     _counter("snoozed", "media_job_snoozes", "Attempts that found no memory or session free, and used up no retry"),
     _counter(f"run {Outcome.LOST.value}", "media_job_rescues", "Attempts whose run died or fell silent"),
