@@ -403,6 +403,8 @@ class Settings(BaseSettings):
     @field_validator("webhooks", mode="before")
     @classmethod
     def _are_webhooks(cls, value: Any) -> Any:
+        if value in ("", None):
+            return ()
         given = _from_json(value, '[{"url": "https://example.org/jobs"}]') if isinstance(value, str) else value
         if not isinstance(given, list | tuple):
             raise ValueError(f"expected a list of webhooks, each with a url, got {value!r}")

@@ -5,8 +5,8 @@ from uuid import UUID
 import typer
 
 from jobqueue_bridge import webhooks
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import load_settings
+from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, USAGE, fail, out, print_rows
 from media_pipelines.cli.printable import printable
 

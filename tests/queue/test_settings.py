@@ -10,7 +10,7 @@ import tzlocal
 
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import InvalidSettings
-from jobqueue_bridge.settings import Settings, load_settings, origin_of, variable_of
+from jobqueue_bridge.settings import Settings, as_text, load_settings, origin_of, variable_of
 from jobqueue_bridge.vocabulary import ResourceCategory
 from media_pipelines.platform.programs import environment
 
@@ -91,7 +91,7 @@ def test_an_empty_file_changes_nothing(configure: Configure, text: str) -> None:
 def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(configure: Configure, field: str) -> None:
     assert variable_of(field).isupper()
     default = getattr(load_settings(), field)
-    configure(f"{field}: {'null' if default is None else str(default) or chr(39) * 2}\n")
+    configure(f"{field}: {'null' if default is None else as_text(default) or chr(39) * 2}\n")
     settings = load_settings()
     assert getattr(settings, field) == default
     assert origin_of(settings, field) == "config.yaml"
