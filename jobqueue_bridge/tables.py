@@ -331,6 +331,7 @@ spent_codes = sa.Table(
     metadata,
     _column("id", sa.Uuid, primary_key=True),
     _column("expires_at", _INSTANT, nullable=False),
+)
 
 # Triggers append what metrics count, `counters` folds it. `bucket`: of `total` in seconds, among `counters.BOUNDS_S`.
 job_counters = sa.Table(

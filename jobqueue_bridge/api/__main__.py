@@ -8,22 +8,31 @@ import uvicorn
 from fastapi import FastAPI
 
 from jobqueue_bridge.api.app import create_app
+from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, load_settings
+from jobqueue_bridge.webhook_sender import WebhookSender
 
 _GRACE_S = 4  # for requests under way; then connections are cut, so that stopping takes less than 5 s
+_WEBHOOKS_GRACE_S = 1.0  # what is under way then is sent again
 
 
 class _Server(uvicorn.Server):
-    """Streams of events never end by themselves: they are told when the server stops."""
+    """Webhooks are sent while it serves. Streams of events never end by themselves: they are told when it stops."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings) -> None:
         super().__init__(config)
         self._app = app
+        self._webhooks = WebhookSender(engine_for(settings), settings)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._webhooks.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.hub.close()
         await super().shutdown(sockets)
+        self._webhooks.stop(_WEBHOOKS_GRACE_S)
 
 
 def server(settings: Settings) -> uvicorn.Server:
@@ -39,7 +48,7 @@ def server(settings: Settings) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    return _Server(config, app)
+    return _Server(config, app, settings)
 
 
 def main() -> int:

@@ -4,16 +4,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.tables import webhooks
+from jobqueue_bridge.webhook_target import Webhook
+from tests.api.conftest import Serve
 
 JOBS = "/api/media/jobs"
 
@@ -153,3 +159,37 @@ def test_a_port_in_use_is_said_and_ends_it(process: Any, settings: Settings) -> 
     assert ended.returncode != 0
     assert "address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_metrics_are_served_and_need_no_token(anonymous: httpx.Client) -> None:
+    scraped = anonymous.get("/metrics")
+    assert scraped.headers["content-type"].startswith("text/plain")
+    assert "\nmedia_jobs_pending 0.0\n" in scraped.text
+    openmetrics = anonymous.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert openmetrics.text.endswith("# EOF\n")
+
+
+def test_webhooks_are_sent_while_it_serves(
+    settings: Settings, serve: Serve, connection: sa.Connection, add_job: Callable[..., UUID]
+) -> None:
+    came = threading.Event()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+            came.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        hook = Webhook(url=f"http://127.0.0.1:{receiver.server_port}/", events=("pending",))
+        with serve(settings.model_copy(update={"webhooks": (hook,)})):
+            deadline_s = time.monotonic() + 20
+            while not connection.scalar(sa.select(webhooks.c.url)) and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+            add_job()
+            assert came.wait(20)
+        receiver.shutdown()

@@ -164,7 +164,6 @@ def _size(key: str) -> str:
     return f"CASE WHEN jsonb_typeof(n.result -> '{key}') = 'number' AND {number} BETWEEN 0 AND 1e15 THEN {number} END"
 
 
-# ruff: noqa: S608 -- statements are put together from what stands in this file alone
 def _sums(rows: str) -> str:
     """One row for each kind of outcome of `n`, which `rows` names. A job waits until its first attempt begins."""
     return f"""
