@@ -54,7 +54,7 @@ def test_only_its_owner_may_read_the_secret(fresh: Settings) -> None:
 def test_processes_that_come_at_once_agree_on_one_secret(fresh: Settings) -> None:
     program = (
         "import sys, pathlib; from jobqueue_bridge import tokens; sys.stdout.write('ready\\n'); sys.stdout.flush();"
-        "sys.stdin.readline(); print(tokens._secret_of(pathlib.Path(sys.argv[1])))"
+        "sys.stdin.readline(); print(tokens.secret_of(pathlib.Path(sys.argv[1])))"
     )
     file = fresh.home / "secrets" / "jwt_secret"
     racing = [
