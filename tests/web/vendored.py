@@ -61,7 +61,9 @@ def _adapted(target: str, content: bytes, package: dict[str, Any]) -> bytes:
 
 def _icons(nodes: dict[str, Any], wanted: list[str]) -> bytes:
     lines = [f"  {json.dumps(name)}: {json.dumps(nodes[name])}," for name in wanted]
-    return "\n".join(["// Chosen icons: name → [[element, attributes], …].", "export default {", *lines, "};", ""]).encode()
+    return "\n".join(
+        ["// Chosen icons: name → [[element, attributes], …].", "export default {", *lines, "};", ""]
+    ).encode()
 
 
 def main(arguments: list[str]) -> int:
