@@ -1,7 +1,7 @@
 # The commands of this checkout; `make help` lists them. Everything lives in .venv: no root, no system ffmpeg, no Postgres.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports definitions bench corpus chaos fuzz constraints clean
+.PHONY: help setup demo test check format lint types imports definitions bench corpus chaos fuzz vendored constraints clean
 
 # The interpreter that .venv is made from; `make setup PYTHON=/path/to/python3` chooses another.
 PYTHON ?=
@@ -86,6 +86,9 @@ chaos: setup ## 300 real jobs while everything is killed at random, and what mus
 
 fuzz: setup ## Schemathesis over the API as it is served, on real rows, with and without a token (FUZZ='--examples 20 --seed 1')
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+vendored: setup ## Fetch the page's libraries again with npm and compare
+	$(BIN)/python -m tests.web.vendored
 
 constraints: setup ## Pin in constraints.txt what .venv holds
 	{ echo '# Every version that CI runs; `make constraints` writes it from .venv.'; \

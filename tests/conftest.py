@@ -33,6 +33,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(_PROFILE)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", metavar="FOLDER", type=Path, help="Where tests/e2e/page leave pictures.")
+
+
 class _ByFile(LoadFileScheduling):
     """A worker takes whole files, whose tests share what they set up. All of e2e is one: it shares a platform."""
 

@@ -81,6 +81,13 @@ class Platform:
         with self.engine.begin() as connection:
             return queue.attempts(connection, job_id)
 
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    def token(self, *options: str) -> str:
+        return self.command("token", *options).stdout.strip()
+
     def video_id(self, path: str) -> UUID:
         with self.engine.begin() as connection:
             found = videos.id_by_path(connection, path)
@@ -129,6 +136,7 @@ def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
             "MEDIA_DAGSTER_PORT": str(_free_port()),
             "MEDIA_RETRY_BASE_SECONDS": "2",
             "MEDIA_INBOX_STABLE_SECONDS": "2",
+            "MEDIA_JWT_LEEWAY_SECONDS": "0",
         }
         Path(environment["MEDIA_LIBRARY_PATH"]).mkdir()
         with pytest.MonkeyPatch.context() as patch:  # other tests of the session have a home of their own

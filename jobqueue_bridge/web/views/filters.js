@@ -48,11 +48,11 @@ function SearchBox({ value, onSearch }) {
 function Pick({ label, name, choices, text }) {
   const value = param(name);
   const offered = value && !choices.includes(value) ? [value, ...choices] : choices;
-  return html`<label class="pick" data-on=${Boolean(value)}><span class="unseen">${label}</span>
-    <select value=${value} onChange=${(event) => go({ [name]: event.target.value, page: null })}>
+  return html`<div class="pick" data-on=${Boolean(value)}>
+    <select aria-label=${label} value=${value} onChange=${(event) => go({ [name]: event.target.value, page: null })}>
       <option value="">${label}: all</option>
       ${offered.map((choice) => html`<option key=${choice} value=${choice}>${text(choice)}</option>`)}
-    </select></label>`;
+    </select></div>`;
 }
 
 function Moment({ label, name }) {

@@ -1,0 +1,134 @@
+"""A browser on the page of a running platform. Wherever a Chromium is found; in CI there has to be one."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+
+from jobqueue_bridge import lifecycle, queue
+from tests.e2e.conftest import Platform, make_clip
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# No sandbox: CI is root in a container. The rest keeps the browser from talking to anyone but the page.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_PATIENCE_MS = 30_000
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+
+def _chromium() -> str:
+    """CHROMIUM_BINARY, or one on PATH."""
+    found = os.environ.get("CHROMIUM_BINARY") or next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        reason = "No Chromium is on PATH, and CHROMIUM_BINARY does not name one"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Chromium's own setting: a proxy of this machine must not stand between the browser and the page.
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    expect.set_options(timeout=_PATIENCE_MS)
+    executable = _chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS, env=environment)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+    context.set_default_timeout(_PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def token(platform: Platform) -> str:
+    return platform.token()
+
+
+@pytest.fixture
+def blank(context: BrowserContext) -> Iterator[Page]:
+    """A page that nobody has signed in on. An error in a script fails the test."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda told: "Content Security Policy" in told.text and errors.append(told.text))
+    yield page
+    assert errors == []
+
+
+@pytest.fixture
+def page(blank: Page, platform: Platform, token: str) -> Page:
+    """The Jobs page, signed in by a pasted token."""
+    sign_in(blank, platform, token)
+    return blank
+
+
+def sign_in(page: Page, platform: Platform, token: str, view: str = "") -> None:
+    page.goto(f"{platform.address}/{view}")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def short_clip(platform: Platform) -> UUID:
+    """A video that is re-encoded in no time."""
+    return _brought_in(platform, "library/videos/garden.mp4", lambda path: make_clip(path, 2, "320x180"))
+
+
+@pytest.fixture(scope="module")
+def broken_clip(platform: Platform) -> UUID:
+    """A video that no job can read."""
+    return _brought_in(platform, "library/videos/broken.mp4", lambda path: path.write_bytes(b"not a video" * 999))
+
+
+def _brought_in(platform: Platform, path: str, make: Callable[[Path], object]) -> UUID:
+    file = platform.settings.media_library_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    make(file)
+    job = platform.enqueue("scan", {"path": path})
+    assert platform.finished(job.id, 60).status == "completed"
+    return platform.video_id(path)
+
+
+@pytest.fixture
+def paused_jobs(platform: Platform) -> Iterator[list[UUID]]:
+    """Three jobs that stay where they are."""
+    jobs = [platform.enqueue("compile_random", {"seed": seed}, priority=9) for seed in range(3)]
+    with platform.engine.begin() as connection:
+        for job in jobs:
+            lifecycle.pause(connection, job.id)
+    yield [job.id for job in jobs]
+    with platform.engine.begin() as connection:
+        for job in jobs:
+            if queue.get(connection, job.id).status == "paused":
+                lifecycle.cancel(connection, job.id)
+
+
+@pytest.fixture
+def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Leave a picture of the page, where --screenshots names a folder."""
+    folder: Path | None = request.config.getoption("--screenshots")
+
+    def shoot(page: Page, name: str) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=folder / f"{name}.png")
+
+    return shoot
