@@ -1,6 +1,7 @@
 """The Jobs page in a real browser, against a running platform."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psutil
@@ -59,7 +60,7 @@ def test_an_expired_session_leads_to_the_sign_in_and_nothing_is_lost(
     blank: Page, platform: Platform, token: str
 ) -> None:
     sign_in(blank, platform, platform.token("--expires", "6s"))
-    blank.get_by_role("button", name="Create job").click()
+    blank.keyboard.press("n")
     blank.get_by_label("CRF").fill("31")
 
     expect(blank.get_by_role("dialog", name="Sign in")).to_contain_text("Your session has ended")
@@ -78,8 +79,8 @@ def test_a_re_encode_is_created_watched_and_cancelled_without_a_reload(
     page: Page, platform: Platform, long_clip: UUID, shoot: Shoot
 ) -> None:
     page.evaluate("window.sameDocument = true")
-    page.get_by_role("button", name="Create job").click()
-    page.get_by_label("Type", exact=True).select_option("reencode_streaming")
+    page.get_by_role("button", name="Create job").first.click()
+    page.get_by_role("dialog").get_by_label("Type").select_option("reencode_streaming")
     page.get_by_role("combobox", name="Video").fill("long")
     page.get_by_role("option", name="long").first.click()
     page.get_by_label("Preset").select_option("veryslow")
@@ -121,7 +122,7 @@ def test_what_the_api_refuses_stands_at_its_field(page: Page, short_clip: UUID) 
 
 def test_an_expert_writes_params_as_json(page: Page, platform: Platform, short_clip: UUID) -> None:
     page.keyboard.press("n")
-    page.get_by_label("Type", exact=True).select_option("thumbnail_generate")
+    page.get_by_role("dialog").get_by_label("Type").select_option("thumbnail_generate")
     page.get_by_role("button", name="JSON").click()
     page.get_by_label("Params as JSON").fill(f'{{"videoId": "{short_clip}", "width": 320}}')
     page.get_by_role("button", name="Create", exact=True).click()
@@ -289,6 +290,7 @@ def test_a_phone_needs_no_scrolling_sideways(page: Page, paused_jobs: list[UUID]
 
 
 MANY = 10_000
+A_WEEK_AGO = f"{datetime.now(UTC) - timedelta(days=7):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def test_ten_thousand_jobs_are_leafed_through(page: Page, platform: Platform) -> None:
@@ -302,7 +304,7 @@ def test_ten_thousand_jobs_are_leafed_through(page: Page, platform: Platform) ->
             {"many": MANY},
         )
     try:
-        page.get_by_label("Type", exact=True).select_option("validate")
+        page.goto(f"{platform.address}/#/jobs?type=validate&createdTo={A_WEEK_AGO}")
         expect(page.get_by_role("navigation", name="Pages of jobs")).to_contain_text(f"of {MANY:,}")
         expect(page.locator("[data-row]")).to_have_count(50)
         page.get_by_role("button", name="Next page").click()
