@@ -157,7 +157,7 @@ def test_a_failed_job_is_retried(page: Page, platform: Platform, broken_clip: UU
     expect(page.get_by_label("Error", exact=True)).to_contain_text("cannot be read")
     shoot(page, "failed")
 
-    page.get_by_role("button", name="Retry Thumbnail").click()
+    row.get_by_role("button", name="Retry").click()
     confirm(page, "Retry job")
 
     expect(page.locator(".attempts li")).to_have_count(2)
