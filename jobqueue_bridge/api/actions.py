@@ -12,11 +12,13 @@ from jobqueue_bridge.api import wire
 from jobqueue_bridge.api import wire_actions as wired
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import Database, JobId, Who
+from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.problems import documented
 from jobqueue_bridge.errors import QueueError
 from jobqueue_bridge.lifecycle import Action, Applied
 
 router = APIRouter(
+    route_class=JobRoute,
     prefix="/api/media/jobs",
     tags=["actions"],
     dependencies=[Security(bearer)],

@@ -16,6 +16,7 @@ from jobqueue_bridge import audit, idempotency, listing, queue, videos
 from jobqueue_bridge.api import cursors, wire, wire_stats
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, Who
+from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.problems import documented
 from jobqueue_bridge.api.reading import details_of, log_of
 from jobqueue_bridge.api.streams import followed_log
@@ -23,6 +24,7 @@ from jobqueue_bridge.api.whole_queue import held
 from jobqueue_bridge.vocabulary import JobType, ResourceCategory
 
 router = APIRouter(
+    route_class=JobRoute,
     prefix="/api/media/jobs",
     tags=["jobs"],
     dependencies=[Security(bearer)],

@@ -28,12 +28,14 @@ from jobqueue_bridge.api.events import (
     instant,
     log_event,
 )
+from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.problems import documented, problem
 from jobqueue_bridge.errors import JobArchived
 from jobqueue_bridge.tokens import Identity
 from jobqueue_bridge.vocabulary import FINAL
 
 router = APIRouter(
+    route_class=JobRoute,
     prefix="/api/media/jobs",
     tags=["events"],
     dependencies=[Security(bearer)],

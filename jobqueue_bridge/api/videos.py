@@ -13,6 +13,7 @@ from jobqueue_bridge import videos
 from jobqueue_bridge.api import library_files, wire
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, VideoId
+from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.library_files import MEDIA, PICTURES, VIDEOS, FileNotThere, documented_files
 from jobqueue_bridge.api.problems import documented
 from jobqueue_bridge.api.reading import details_of
@@ -104,6 +105,7 @@ def _video(database: sa.Engine, video_id: VideoId) -> videos.Video:
 
 
 outputs = APIRouter(
+    route_class=JobRoute,
     prefix="/api/media/jobs",
     tags=["jobs"],
     dependencies=[Security(bearer)],

@@ -51,7 +51,19 @@ Instant = Annotated[
     PlainSerializer(_with_z, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-02-13T10:30:00.000Z"]}),
 ]
-Priority = Annotated[int, Field(strict=True, ge=PRIORITY_HIGHEST, le=PRIORITY_LOWEST, description="1 is first.")]
+
+
+def _whole(value: Any) -> Any:
+    """JSON's 5.0 is its 5; true and "5" are no numbers."""
+    if isinstance(value, bool | str):
+        raise ValueError(f"must be a whole number, got {value!r}"[:100])
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Priority = Annotated[
+    int, Field(ge=PRIORITY_HIGHEST, le=PRIORITY_LOWEST, description="1 is first."), BeforeValidator(_whole)
+]
 _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
 _EXAMPLE_VIDEO_ID = "660e8400-e29b-41d4-a716-446655440001"
 
@@ -82,8 +94,8 @@ class CreateJob(Request):
     params: dict[str, Any] = Field(default_factory=dict, description="What the type accepts.")
     priority: Priority = PRIORITY_DEFAULT
     resource_category: ResourceCategory | None = None
-    vram_required: Annotated[int, Field(strict=True, ge=0, description="MB.")] | None = None
-    max_retries: int = Field(default=3, strict=True, ge=0, le=100)
+    vram_required: Annotated[Whole, Field(ge=0, description="MB.")] | None = None
+    max_retries: Whole = Field(default=3, ge=0, le=100)
 
     def asked(self) -> queue.NewJob:
         return queue.NewJob(**dict(self))
@@ -109,6 +121,11 @@ class CreateReencode(Request):
 def _none_if_empty(value: Any) -> Any:
     """A form's "all" arrives as an empty string."""
     return None if value == "" else value
+
+
+def _or_empty(text_format: str) -> Any:
+    schema = {"anyOf": [{"type": "string", "format": text_format}, {"type": "string", "maxLength": 0}]}
+    return _Words(_none_if_empty, schema)
 
 
 @dataclass(frozen=True)
@@ -150,14 +167,14 @@ _INSTANT_TEXT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]
 
 def _moment(value: Any) -> Any:
     """RFC 3339, and nothing else that Python would take for an instant."""
-    if isinstance(value, str):
-        if not _INSTANT_TEXT.fullmatch(value):
-            raise ValueError("must be an instant such as 2026-02-13T10:30:00Z")
-        try:
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            raise ValueError("is no instant that there is") from error
-    return value
+    if value is None or isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _INSTANT_TEXT.fullmatch(value):
+        raise ValueError("must be an instant such as 2026-02-13T10:30:00Z")
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("is no instant that there is") from error
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -186,11 +203,9 @@ class ListJobs(_Paged):
     status: Annotated[tuple[JobStatus, ...], one_or_more(JobStatus)] = ()
     type: Annotated[tuple[JobType, ...], one_or_more(JobType)] = ()
     resource_category: Annotated[tuple[ResourceCategory, ...], one_or_more(ResourceCategory)] = ()
-    video_id: Annotated[UUID | None, BeforeValidator(_none_if_empty)] = None
-    created_from: Annotated[Moment | None, BeforeValidator(_none_if_empty)] = None
-    created_to: Annotated[Moment | None, BeforeValidator(_none_if_empty)] = Field(
-        default=None, description="Exclusive."
-    )
+    video_id: Annotated[UUID | None, _or_empty("uuid")] = None
+    created_from: Annotated[Moment | None, _or_empty("date-time")] = None
+    created_to: Annotated[Moment | None, _or_empty("date-time")] = Field(default=None, description="Exclusive.")
     text: Annotated[SearchText | None, BeforeValidator(_none_if_empty)] = None
     sort: Order = Order.NEWEST
     cursor: str | None = Field(

@@ -3,11 +3,12 @@
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from jobqueue_bridge import audit
 from jobqueue_bridge.api import cursors
-from jobqueue_bridge.api.wire import Instant, Job, Moment, Priority, Request, SearchText, Wire
+from jobqueue_bridge.api.wire import Instant, Job, Moment, Priority, Request, SearchText, Whole, Wire
 from jobqueue_bridge.lifecycle import Action, Applied
 from jobqueue_bridge.listing import Wanted
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
@@ -34,18 +35,12 @@ class CancelledJob(JobWithLog):
     released: bool = Field(description="Whatever ran has let go: no process and no unfinished file is left.")
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 class BulkFilter(Request):
     """All that fit; an empty one fits all."""
 
-    status: Annotated[list[JobStatus], BeforeValidator(_listed)] = Field(default_factory=list, max_length=20)
-    type: Annotated[list[JobType], BeforeValidator(_listed)] = Field(default_factory=list, max_length=50)
-    resource_category: Annotated[list[ResourceCategory], BeforeValidator(_listed)] = Field(
-        default_factory=list, max_length=10
-    )
+    status: list[JobStatus] = Field(default_factory=list, max_length=20)
+    type: list[JobType] = Field(default_factory=list, max_length=50)
+    resource_category: list[ResourceCategory] = Field(default_factory=list, max_length=10)
     video_id: UUID | None = None
     created_from: Moment | None = None
     created_to: Moment | None = None
@@ -72,19 +67,28 @@ class BulkRequest(Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"action": "retry", "filter": {"status": ["failed"], "type": ["reencode_streaming"]}}]
+            "examples": [{"action": "retry", "filter": {"status": ["failed"], "type": ["reencode_streaming"]}}],
+            "oneOf": [{"required": ["ids"]}, {"required": ["filter"]}],
+            "if": {"properties": {"action": {"const": "priority"}}},
+            "then": {"required": ["priority"]},
+            "else": {"not": {"required": ["priority"]}},
         }
     )
 
     action: BulkAction
-    ids: list[UUID] | None = Field(default=None, min_length=1, max_length=_IDS_MOST)
-    filter: BulkFilter | None = None
-    priority: Priority | None = Field(default=None, description="With the action `priority`.")
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=_IDS_MOST)] | SkipJsonSchema[None] = None
+    filter: BulkFilter | SkipJsonSchema[None] = None
+    priority: Priority | SkipJsonSchema[None] = Field(default=None, description="With the action `priority`.")
     force: bool = Field(default=False, strict=True, description="With `retry`: also where all retries are used up.")
-    limit: int = Field(
-        default=BULK_MOST, strict=True, ge=1, le=BULK_MOST, description="How many at most, oldest first."
-    )
+    limit: Whole = Field(default=BULK_MOST, ge=1, le=BULK_MOST, description="How many at most, oldest first.")
     dry_run: bool = Field(default=False, strict=True, description="Only tell how many the filter finds.")
+
+    @field_validator("ids", "filter", "priority", mode="before")
+    @classmethod
+    def _is_left_out_or_said(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must not be null: leave it out")
+        return value
 
     @model_validator(mode="after")
     def _names_jobs_in_one_way(self) -> Self:

@@ -63,7 +63,8 @@ def known_rows(settings: Settings, file: Path) -> None:
 
 def schemathesis(settings: Settings, known: Path, token: str | None, examples: int, seed: int) -> int:
     command = [
-        *(str(Path(sys.executable).parent / "schemathesis"), "run"),
+        str(Path(sys.executable).parent / "schemathesis"),
+        *("--config-file", str(Path(__file__).with_name("schemathesis.toml")), "run"),
         f"http://127.0.0.1:{settings.api_port}/openapi.json",
         *("--checks", "all", "--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure"),
         *("--exclude-path-regex", _OPEN_ENDED, "--request-timeout", "30", "--suppress-health-check", "all"),

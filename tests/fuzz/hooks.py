@@ -5,6 +5,7 @@ import os
 import random
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import schemathesis
 
@@ -14,8 +15,8 @@ _PICK = random.Random(7)
 
 @schemathesis.hook
 def map_path_parameters(context: Any, path_parameters: Any) -> Any:
-    """Mostly ids of rows that are there; a quarter of what was made up stays."""
-    if isinstance(path_parameters, dict) and "id" in path_parameters and _PICK.random() < 0.75:
+    """Mostly ids of rows that are there; a quarter of what was made up stays, and all that is no id on purpose."""
+    if isinstance(path_parameters, dict) and _is_id(path_parameters.get("id")) and _PICK.random() < 0.75:
         kind = "videos" if "/videos/" in context.operation.path else "jobs"
         return {**path_parameters, "id": _PICK.choice(_KNOWN[kind])}
     return path_parameters
@@ -26,8 +27,15 @@ def map_body(context: Any, body: Any) -> Any:
     """Videos that are there, in what names one."""
     del context
     if isinstance(body, dict) and _PICK.random() < 0.5:
-        if "videoId" in body:
+        if _is_id(body.get("videoId")):
             return {**body, "videoId": _PICK.choice(_KNOWN["videos"])}
-        if isinstance(body.get("params"), dict) and "videoId" in body["params"]:
+        if isinstance(body.get("params"), dict) and _is_id(body["params"].get("videoId")):
             return {**body, "params": {**body["params"], "videoId": _PICK.choice(_KNOWN["videos"])}}
     return body
+
+
+def _is_id(value: Any) -> bool:
+    try:
+        return str(UUID(value)) == value
+    except (ValueError, AttributeError, TypeError):
+        return False
