@@ -178,10 +178,12 @@ def _moment(value: Any) -> Any:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+WITHOUT_NUL = r"^[^\x00]*$"
 SearchText = Annotated[
     str,
     Field(
         max_length=200,
+        pattern=WITHOUT_NUL,
         description="The beginning of a job's id, a part of its type or of its video's path or title, or words of its "
         "error.",
     ),

@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jobqueue_bridge import audit
 from jobqueue_bridge.api import cursors
-from jobqueue_bridge.api.wire import Instant, Job, Moment, Priority, Request, SearchText, Whole, Wire
+from jobqueue_bridge.api.wire import WITHOUT_NUL, Instant, Job, Moment, Priority, Request, SearchText, Whole, Wire
 from jobqueue_bridge.lifecycle import Action, Applied
 from jobqueue_bridge.listing import Wanted
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
@@ -176,7 +176,12 @@ class EntryList(Wire):
 
 
 class SignIn(Request):
-    code: str = Field(min_length=1, max_length=4000, description="From the link that `media-pipelines up` prints.")
+    code: str = Field(
+        min_length=1,
+        max_length=4000,
+        pattern=WITHOUT_NUL,
+        description="From the link that `media-pipelines up` prints.",
+    )
 
 
 class Session(Wire):

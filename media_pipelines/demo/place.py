@@ -21,7 +21,14 @@ from media_pipelines.platform.supervisor import sockets_dir
 COMMAND = (sys.executable, "-m", "media_pipelines.cli.main")
 
 # What would lead the demo to another platform's database, library or keys.
-_OF_OTHERS = ("DATABASE_URL", "MEDIA_LIBRARY_PATH", "MEDIA_JWT_SECRET", "MEDIA_JWT_PUBLIC_KEY", "DAGSTER_HOME")
+_OF_OTHERS = (
+    "DATABASE_URL",
+    "MEDIA_LIBRARY_PATH",
+    "MEDIA_JWT_SECRET",
+    "MEDIA_JWT_PUBLIC_KEY",
+    "MEDIA_JWT_JWKS_FILE",
+    "DAGSTER_HOME",
+)
 # Below the ports that the kernel gives to outgoing connections.
 _PORTS = range(20_000, 32_000)
 _CHECKOUT = Path(__file__).parents[2]
