@@ -34,8 +34,8 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
     del process_id
     engine = sa.create_engine(
         url,
-        pool_size=4,
-        max_overflow=12,
+        pool_size=16,  # kept once they were needed at the same time: a connection costs more than most statements
+        max_overflow=0,
         pool_pre_ping=True,
         pool_recycle=1800,
         json_serializer=_to_json,

@@ -22,6 +22,7 @@ from jobqueue_bridge.text import id_range
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
 
 COUNTED_MOST = 10_000
+FOUND_MOST = 1_000  # by a text
 _VIDEOS_MOST = 1_000
 _ID_DIGITS_LEAST = 4
 _WORD = re.compile(r"\w+")
@@ -96,8 +97,7 @@ def keys_of(order: Order) -> tuple[sa.ColumnElement[Any], ...]:
 
 def page(connection: sa.Connection, wanted: Wanted, order: Order, *, limit: int, offset: int = 0) -> Listed:
     """By number: rows that come meanwhile shift what is on it."""
-    conditions = _conditions(connection, wanted)
-    total, is_exact = _count(connection, wanted, conditions)
+    conditions, total, is_exact = _found(connection, wanted)
     if is_exact and offset >= total:
         return Listed([], total, is_exact, None)
     return _listed(connection, conditions, order, limit, offset, total, is_exact=is_exact)
@@ -105,20 +105,34 @@ def page(connection: sa.Connection, wanted: Wanted, order: Order, *, limit: int,
 
 def page_after(connection: sa.Connection, wanted: Wanted, place: Place, *, limit: int) -> Listed:
     """From a place on: rows that come or go meanwhile neither repeat nor hide another."""
-    conditions = _conditions(connection, wanted)
-    total, is_exact = _count(connection, wanted, conditions)
+    conditions, total, is_exact = _found(connection, wanted)
     behind = [*conditions, _behind(place)]
     return _listed(connection, behind, place.order, limit, 0, total, is_exact=is_exact)
 
 
 def oldest_ids(connection: sa.Connection, wanted: Wanted, *, limit: int) -> list[UUID]:
-    chosen = sa.select(jobs.c.id).where(*_conditions(connection, wanted))
+    conditions, _, _ = _found(connection, wanted)
+    chosen = sa.select(jobs.c.id).where(*conditions)
     return list(connection.scalars(chosen.order_by(_CREATED, jobs.c.id).limit(limit)))
 
 
 def count(connection: sa.Connection, wanted: Wanted) -> tuple[int, bool]:
-    """How many, and whether exactly so many: counting stops at COUNTED_MOST."""
-    return _count(connection, wanted, _conditions(connection, wanted))
+    """How many, and whether exactly so many: counting stops at COUNTED_MOST, or FOUND_MOST of a text."""
+    _, total, is_exact = _found(connection, wanted)
+    return total, is_exact
+
+
+def _found(connection: sa.Connection, wanted: Wanted) -> tuple[list[sa.ColumnElement[bool]], int, bool]:
+    """By which conditions they are found, how many there are, and whether that is exact."""
+    conditions = _conditions(connection, wanted)
+    if wanted.text is None:
+        return conditions, *_count(connection, wanted, conditions)
+    ids = list(connection.scalars(sa.select(jobs.c.id).where(*conditions).limit(FOUND_MOST + 1)))
+    if len(ids) <= FOUND_MOST:
+        return [jobs.c.id == sa.any_(sa.cast(ids, pg.ARRAY(sa.Uuid)))], len(ids), True
+    # What many speak of is soon met on the way through the list; collecting all of it first would take far longer.
+    connection.execute(sa.text("SET LOCAL enable_bitmapscan = off"))
+    return conditions, FOUND_MOST, False
 
 
 def _listed(

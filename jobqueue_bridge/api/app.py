@@ -13,6 +13,7 @@ from jobqueue_bridge.api.auth import RequireAdmin, protection
 from jobqueue_bridge.api.events import Hub
 from jobqueue_bridge.api.gate import SecurityHeaders, StrictRequests
 from jobqueue_bridge.api.problems import answer_with_problems, document_schema
+from jobqueue_bridge.api.shared_answer import SharedAnswer
 from jobqueue_bridge.api.write_limit import LimitWrites
 from jobqueue_bridge.settings import Settings
 
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.hub = Hub(settings)
+    app.state.shared_stats = SharedAnswer()
     app.state.trust = tokens.trusted(settings)
     # The last one added is the outermost.
     app.add_middleware(StrictRequests)

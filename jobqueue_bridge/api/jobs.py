@@ -42,8 +42,8 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.get("")
-def list_jobs(database: Database, asked: Annotated[wire.ListJobs, Query()]) -> wire.JobList:
+@router.get("", response_model=wire.JobList)
+def list_jobs(database: Database, asked: Annotated[wire.ListJobs, Query()]) -> Response:
     """Newest first, unless `sort` says otherwise. Pages by number shift when jobs arrive; those by `cursor` do not."""
     place = cursors.read(asked.cursor, asked.sort) if asked.cursor else None
     with database.connect() as connection:
@@ -51,16 +51,26 @@ def list_jobs(database: Database, asked: Annotated[wire.ListJobs, Query()]) -> w
             found = listing.page_after(connection, asked.wanted, place, limit=asked.limit)
         else:
             found = listing.page(connection, asked.wanted, asked.sort, limit=asked.limit, offset=asked.offset)
-    return wire.JobList.of(asked, found)
+    return _as_it_is(wire.JobList.of(asked, found))
 
 
-@router.get("/stats")
-def queue_statistics(database: Database, settings: CurrentSettings) -> wire_stats.FullStats:
+def _as_it_is(answer: wire.Wire) -> Response:
+    """What was just made need not be checked once more, as FastAPI would."""
+    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
+
+
+@router.get("/stats", response_model=wire_stats.FullStats)
+def queue_statistics(request: Request, database: Database, settings: CurrentSettings) -> Response:
     """Sums that are kept up to date, so that a table of a million rows answers at once."""
-    with database.connect() as connection:
-        basic = wire.Stats.of(queue.stats(connection), settings)
-        slots, _ = held(connection, settings)
-        return wire_stats.full(connection, basic, datetime.now(UTC), slots)
+
+    def count() -> bytes:
+        with database.connect() as connection:
+            basic = wire.Stats.of(queue.stats(connection), settings)
+            slots, _ = held(connection, settings)
+            found = wire_stats.full(connection, basic, datetime.now(UTC), slots)
+        return found.model_dump_json(by_alias=True).encode()
+
+    return Response(request.app.state.shared_stats.get(count), media_type="application/json")
 
 
 @router.get("/stats/history")
@@ -143,11 +153,11 @@ def _digest(asked: wire.Request) -> str:
     return hashlib.sha256(meant.encode()).hexdigest()
 
 
-@router.get("/{id}", responses=documented(404))
-def get_job(database: Database, job_id: JobId) -> wire.JobDetails:
+@router.get("/{id}", response_model=wire.JobDetails, responses=documented(404))
+def get_job(database: Database, job_id: JobId) -> Response:
     """The job with its log, its attempts and, while it is pending, its place in the queue; also from the archive."""
     with database.connect() as connection:
-        return details_of(connection, job_id)
+        return _as_it_is(details_of(connection, job_id))
 
 
 @router.get(
