@@ -57,6 +57,9 @@ export function relative(iso, now = Date.now()) {
   return seconds < 0 ? `in ${text}` : `${text} ago`;
 }
 
+/** The first line of an error; of a path at its beginning, only the file's name. */
+export const summary = (text) => text?.split("\n", 1)[0].replace(/^\/\S*\/(?=[^\s/])/, "") ?? "";
+
 export const shortId = (id) => id.slice(0, 8);
 export const count = (value) => (value == null ? "–" : value.toLocaleString());
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;

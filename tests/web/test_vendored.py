@@ -22,6 +22,7 @@ def test_every_library_lies_beside_its_licence() -> None:
     listed = {file for package in vendored.packages().values() for file in package["files"]}
 
     assert listed == set(vendored.sums())
+    assert listed | {"README.md", "vendored.json", vendored.SUMS} == {file.name for file in vendored.FOLDER.iterdir()}
     assert all(any(name.endswith("LICENSE") for name in package["files"]) for package in vendored.packages().values())
 
 

@@ -5,7 +5,7 @@ import { theme } from "../theme.js";
 import { useEffect, useRef } from "../vendor/preact-hooks.js";
 import uPlot from "../vendor/uplot.js";
 
-/** series: [{label, colour: a custom property's name, bars?, format}]; rows: [[unix seconds, …values]] */
+/** series: [{label, colour: a custom property's name, bars?: share of the place that a bar takes, whole?, format}]; rows: [[unix seconds, …values]] */
 export function Chart({ title, series, rows, height = 180 }) {
   const place = useRef(null);
   const chosen = theme.value;
@@ -46,7 +46,8 @@ export function Chart({ title, series, rows, height = 180 }) {
 }
 
 const HALF_HOUR_S = 1800;
-const HOUR = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1000, 10_000].map((power) => step * power)).sort((a, b) => a - b);
+const HOUR = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 
 const hourOrDay = (seconds) => {
@@ -65,14 +66,14 @@ function options(series, element, height) {
     legend: { show: false },
     cursor: { y: false, points: { show: false } },
     scales: { x: { time: true, range: (_, low, high) => [low - HALF_HOUR_S, high + HALF_HOUR_S] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1)] } },
-    axes: [{ ...axis, values: (_, splits) => splits.map(hourOrDay) }, { ...axis, size: 56, values: (_, values) => values.map(series[0].format) }],
+    axes: [{ ...axis, size: 28, values: (_, splits) => splits.map(hourOrDay) }, { ...axis, size: 56, incrs: series[0].whole ? WHOLE : undefined, values: (_, values) => values.map(series[0].format) }],
     series: [{}, ...series.map((one) => ({
       label: one.label,
       stroke: colour(one.colour),
       fill: one.bars ? colour(one.colour) : undefined,
       width: one.bars ? 0 : 2,
       spanGaps: true,
-      paths: one.bars ? uPlot.paths.bars({ size: [0.7, 40], radius: 0.15 }) : undefined,
+      paths: one.bars ? uPlot.paths.bars({ size: [one.bars, 40], radius: 0.15 }) : undefined,
       points: { show: !one.bars, size: 5 },
     }))],
   };

@@ -1,12 +1,12 @@
 // How far a job is, how fast it goes, when it will be done; or else what it waits for or why it failed.
 
-import { duration } from "../format.js";
+import { duration, summary } from "../format.js";
 import { html } from "../html.js";
 import { Ago, Took } from "./when.js";
 
 export function Progress({ job }) {
   if (job.status === "cancelled") return html`<p class="line faint">${job.progress > 0 ? `at ${job.progress}%` : "before it ran"}</p>`;
-  if (job.status === "failed") return html`${job.progress > 0 && html`<${Bar} job=${job} />`}<p class="line error" title=${job.error}>${firstLine(job.error) || "No reason given"}</p>`;
+  if (job.status === "failed") return html`${job.progress > 0 && html`<${Bar} job=${job} />`}<p class="line error" title=${job.error}>${summary(job.error) || "No reason given"}</p>`;
   if (job.status === "completed") return html`<${Bar} job=${job} /><p class="line">took <${Took} from=${job.startedAt} to=${job.completedAt} /></p>`;
   if (job.status === "running") return html`<${Bar} job=${job} /><p class="line">${pace(job.progressDetail) || html`for <${Took} from=${job.startedAt} />`}</p>`;
   return html`${job.progress > 0 && html`<${Bar} job=${job} />`}<${Waiting} job=${job} />`;
@@ -21,7 +21,7 @@ export function Bar({ job }) {
 
 function Waiting({ job }) {
   if (job.retryAfter && new Date(job.retryAfter) > Date.now()) {
-    return html`<p class="line" title=${job.error}>tries again <${Ago} at=${job.retryAfter} />${job.error ? `: ${firstLine(job.error)}` : ""}</p>`;
+    return html`<p class="line" title=${job.error}>tries again <${Ago} at=${job.retryAfter} />${job.error ? `: ${summary(job.error)}` : ""}</p>`;
   }
   const place = job.queuePosition ? `#${job.queuePosition} in line` : "";
   const text = [place, job.waitingReason].filter(Boolean).join(" · ");
@@ -37,5 +37,3 @@ export function pace(detail) {
     detail.fps != null && `${Math.round(detail.fps)} fps`,
   ].filter(Boolean).join(" · ");
 }
-
-const firstLine = (text) => text?.split("\n", 1)[0] ?? "";

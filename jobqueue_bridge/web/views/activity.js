@@ -14,8 +14,8 @@ import { typeLabel } from "../vocabulary.js";
 
 const SPANS = { 24: "24 hours", 72: "3 days", 168: "7 days", 744: "31 days" };
 const ENDED = [
-  { label: "completed", colour: "completed", bars: true, format: count },
-  { label: "failed", colour: "failed", format: count },
+  { label: "completed", colour: "completed", bars: 0.7, whole: true, format: count },
+  { label: "failed", colour: "failed", bars: 0.3, format: count },
 ];
 const TIMES = [
   { label: "average wait", colour: "queued", format: brief },
@@ -81,7 +81,7 @@ function brief(seconds) {
 
 function Reasons({ reasons }) {
   return html`<section><h2>What jobs wait for</h2>
-    ${reasons.length === 0 ? html`<${Empty} icon="circle-check" title="Nothing waits for a reason" />` : html`
+    ${reasons.length === 0 ? html`<${Empty} icon="circle-check" title="Nothing is held up" />` : html`
       <ul class="reasons">${reasons.map(({ reason, jobs }) => html`<li key=${reason}><b>${plural(jobs, "job")}</b><span>${reason}</span></li>`)}</ul>`}
   </section>`;
 }

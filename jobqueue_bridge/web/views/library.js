@@ -1,7 +1,7 @@
 // The library: every video with its picture, and the jobs that can be asked for it.
 
 import { get } from "../api.js";
-import { bytes, clock } from "../format.js";
+import { bytes, clock, summary } from "../format.js";
 import { html } from "../html.js";
 import { Empty, Failure, Skeleton } from "../parts/empty.js";
 import { Icon } from "../parts/icon.js";
@@ -125,5 +125,5 @@ function Row({ video }) {
 function Validity({ video }) {
   if (video.isValid === null) return html`<span class="faint">not validated</span>`;
   if (video.isValid) return html`<span class="valid"><${Icon} name="shield-check" size="14" />valid</span>`;
-  return html`<span class="error" title=${video.invalidReason}><${Icon} name="circle-alert" size="14" />${video.invalidReason ? video.invalidReason : "invalid"}</span>`;
+  return html`<span class="error" title=${video.invalidReason}><${Icon} name="circle-alert" size="14" /><span>${video.invalidReason ? summary(video.invalidReason) : "invalid"}</span></span>`;
 }
