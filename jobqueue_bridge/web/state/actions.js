@@ -8,6 +8,8 @@ import { chosen, remember } from "./jobs.js";
 import { notice } from "./notices.js";
 import { refetchStatsSoon } from "./stats.js";
 
+const IDS_AT_ONCE = 500;
+
 export const VERBS = {
   cancel: { label: "Cancel", icon: "circle-x", done: "cancelled", danger: true },
   retry: { label: "Retry", icon: "rotate-ccw", done: "to be tried again" },
@@ -89,17 +91,32 @@ export function actOnMany(action, { ids, filter, count }) {
   });
 }
 
+/** By ids, as many at once as the API takes. */
+async function performOn({ ids, ...request }) {
+  const results = [];
+  for (let n = 0; n < ids.length; n += IDS_AT_ONCE) {
+    results.push(...(await post("/jobs/bulk", { ...request, ids: ids.slice(n, n + IDS_AT_ONCE) })).results);
+  }
+  return { results, remaining: 0 };
+}
+
+/** By a filter, until nothing is left, nothing is done any more, or the same jobs come again. */
+async function performWhere(request) {
+  const results = [];
+  for (;;) {
+    const answer = await post("/jobs/bulk", request);
+    if (answer.results[0] && results.some(({ id }) => id === answer.results[0].id)) return { results, remaining: answer.remaining };
+    results.push(...answer.results);
+    if (!answer.remaining || !answer.done) return { results, remaining: answer.remaining };
+  }
+}
+
 async function performMany(request) {
   try {
-    const results = [];
-    let answer;
-    do {
-      answer = await post("/jobs/bulk", request);
-      results.push(...answer.results);
-    } while (answer.remaining > 0 && answer.done > 0 && results.length < 10_000);
+    const { results, remaining } = request.ids ? await performOn(request) : await performWhere(request);
     refetchStatsSoon();
     if (request.ids) chosen.value = new Set(results.filter((each) => !each.ok).map((each) => each.id));
-    open("results", { action: request.action, results, remaining: answer.remaining });
+    open("results", { action: request.action, results, remaining });
   } catch (problem) {
     notice(problem.message, "failed");
   }

@@ -2,7 +2,10 @@
 
 import { get } from "../api.js";
 import { batch, computed, effect, signal } from "../vendor/signals.js";
+import { shortId } from "../format.js";
+import { statusLabel, typeLabel } from "../vocabulary.js";
 import { on } from "./live.js";
+import { speak } from "./notices.js";
 import { route } from "./route.js";
 import { signedIn } from "./session.js";
 
@@ -98,6 +101,7 @@ function forgetOthers() {
 on("job", ({ change, from, job }) => {
   const shown = list.peek().ids.includes(job.id);
   if (shown || known.has(job.id)) remember(job);
+  if (shown && from && from !== job.status) speak(`${typeLabel(job.type)} ${shortId(job.id)}: ${statusLabel(job.status)}`);
   if (change === "created" || (from && from !== job.status) || (shown && sortedBy("priority"))) refetchSoon();
 });
 on("removed", refetchSoon);
