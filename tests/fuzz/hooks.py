@@ -31,14 +31,12 @@ def map_query(context: Any, query: Any) -> Any:
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """Videos that are there, in what names one."""
-    del context
-    if isinstance(body, dict) and _PICK.random() < 0.5:
-        if _is_id(body.get("videoId")):
-            return {**body, "videoId": _PICK.choice(_KNOWN["videos"])}
-        if isinstance(body.get("params"), dict) and _is_id(body["params"].get("videoId")):
-            return {**body, "params": {**body["params"], "videoId": _PICK.choice(_KNOWN["videos"])}}
-    return body
+    """Videos that are there, in what names one; and of the jobs that are asked for, a half that can be run."""
+    if not isinstance(body, dict) or _PICK.random() < 0.5:
+        return body
+    if context.operation.label == "POST /api/media/jobs" and set(body) <= {"type", "params", "priority"}:
+        return {**body, **_PICK.choice(_KNOWN["requests"])} if isinstance(body.get("type"), str) else body
+    return {**body, "videoId": _PICK.choice(_KNOWN["videos"])} if _is_id(body.get("videoId")) else body
 
 
 def _is_id(value: Any) -> bool:
