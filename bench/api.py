@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from bench.figures import Figure, percentile
-from jobqueue_bridge import lease, queue, tokens
+from jobqueue_bridge import history, lease, queue, tokens
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.migrations import migrate
 from jobqueue_bridge.queue import NewJob
@@ -79,6 +79,7 @@ def _queue_of_a_million(settings: Settings) -> Iterator[Settings]:
             for first in range(0, _FINISHED + _WAITING, 50_000):
                 rows = {"first": first, "last": first + 49_999, "waiting_from": _FINISHED}
                 connection.execute(sa.text(_BATCH), rows)
+            history.fold(connection)  # as the reconciler does
             connection.execute(sa.text("VACUUM ANALYZE"))
         yield own
     finally:

@@ -127,6 +127,7 @@ def _found(connection: sa.Connection, wanted: Wanted) -> tuple[list[sa.ColumnEle
     conditions = _conditions(connection, wanted)
     if wanted.text is None:
         return conditions, *_count(connection, wanted, conditions)
+    connection.execute(sa.text("SET LOCAL enable_seqscan = off"))  # a limit tempts it to read words row by row
     ids = list(connection.scalars(sa.select(jobs.c.id).where(*conditions).limit(FOUND_MOST + 1)))
     if len(ids) <= FOUND_MOST:
         return [jobs.c.id == sa.any_(sa.cast(ids, pg.ARRAY(sa.Uuid)))], len(ids), True

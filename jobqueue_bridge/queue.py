@@ -540,8 +540,7 @@ class Waits:
 
 
 def waits(connection: sa.Connection) -> Waits:
-    oldest = sa.select(jobs.c.created_at).where(is_ready()).order_by(jobs.c.created_at).limit(1).scalar_subquery()
-    oldest_s = connection.scalar(sa.select(sa.func.extract("epoch", utcnow() - oldest)))
+    oldest_s = connection.scalar(sa.select(sa.func.extract("epoch", utcnow() - _oldest_ready())))
     count = sa.func.count()
     reasons = connection.execute(
         sa.select(jobs.c.waiting_reason, count)
@@ -551,6 +550,23 @@ def waits(connection: sa.Connection) -> Waits:
     )
     found_s = None if oldest_s is None else round(max(0.0, float(oldest_s)), 3)
     return Waits(found_s if found_s is None or found_s < 1e12 else None, [(row[0], row[1]) for row in reasons])
+
+
+def _oldest_ready() -> sa.ScalarSelect[datetime]:
+    """From the head of each category's line at each priority: looked for by age alone, all that have ended would be
+    passed over first."""
+    ranks = range(PRIORITY_HIGHEST, PRIORITY_LOWEST + 1)
+    lines = sa.values(sa.column("category", sa.Text), sa.column("rank", sa.Integer), name="lines").data(
+        [(category.value, rank) for category in ResourceCategory for rank in ranks]
+    )
+    head = (
+        sa.select(jobs.c.created_at)
+        .where(is_ready(), jobs.c.resource_category == lines.c.category, jobs.c.priority == lines.c.rank)
+        .order_by(jobs.c.created_at)
+        .limit(1)
+        .lateral("head")
+    )
+    return sa.select(sa.func.min(head.c.created_at)).select_from(lines.join(head, sa.true())).scalar_subquery()
 
 
 def tally(status: JobStatus) -> sa.ScalarSelect[int]:
