@@ -1,8 +1,8 @@
 // The jobs that the table shows: one signal a job, so that progress draws one row and not the table.
 
 import { get } from "../api.js";
-import { batch, computed, effect, signal } from "../vendor/signals.js";
 import { shortId } from "../format.js";
+import { batch, computed, effect, signal } from "../vendor/signals.js";
 import { statusLabel, typeLabel } from "../vocabulary.js";
 import { on } from "./live.js";
 import { speak } from "./notices.js";

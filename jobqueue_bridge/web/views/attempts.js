@@ -14,7 +14,7 @@ export function Attempts({ attempts }) {
         ${attempts.toReversed().map((one) => html`
           <li key=${one.attempt} value=${one.attempt}>
             <p><b>${one.outcome ? words(one.outcome) : "Running"}</b> <span class="faint"><${When} at=${one.startedAt} /> · <${Took} from=${one.startedAt} to=${one.endedAt} /></span></p>
-            <p class="faint">${[one.encoder, one.host, one.peakVramMb && `peak ${one.peakVramMb.toLocaleString()} MB of VRAM`].filter(Boolean).join(" · ")}
+            <p class="faint">${[one.encoder, one.host, one.gpu != null && `GPU ${one.gpu}`, one.peakVramMb && `peak ${one.peakVramMb.toLocaleString()} MB of VRAM`].filter(Boolean).join(" · ")}
               ${one.runId && dagster && html` · <a href=${`${dagster}/runs/${one.runId}`} target="_blank" rel="noreferrer">run ${one.runId.slice(0, 8)}</a>`}</p>
             ${one.error && html`<p class="error">${one.error}</p>`}
           </li>`)}

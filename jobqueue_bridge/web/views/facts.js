@@ -18,6 +18,7 @@ export function Facts({ job }) {
         <${Fact} name="Finished"><${When} at=${job.completedAt} /></${Fact}>
         <${Fact} name="Waited">${job.startedAt ? html`<${Took} from=${job.createdAt} to=${job.startedAt} />` : html`<${Took} from=${job.createdAt} to=${job.completedAt} />`}</${Fact}>
         <${Fact} name="Retries">${job.retryCount} of ${job.maxRetries}</${Fact}>
+        ${job.gpu != null && html`<${Fact} name="GPU">${job.gpu}</${Fact}>`}
         ${job.host && html`<${Fact} name="Host">${job.host}</${Fact}>`}
         <${Fact} name="Id"><code>${job.id}</code></${Fact}>
       </dl>

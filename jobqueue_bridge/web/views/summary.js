@@ -32,9 +32,12 @@ function Count({ status, label, jobs }) {
 }
 
 function Gauges({ numbers }) {
-  const { slots = {}, totalVramUsed, totalVramAvailable, oldestWaitSeconds, throughput } = numbers;
+  const { slots = {}, gpus = [], totalVramUsed, totalVramAvailable, oldestWaitSeconds, throughput } = numbers;
+  const memories = gpus.length > 1
+    ? gpus.map(({ gpu, vramUsed, vramAvailable }) => ({ label: `VRAM of GPU ${gpu}`, used: vramUsed, total: vramAvailable }))
+    : [{ label: "VRAM", used: totalVramUsed, total: totalVramAvailable }];
   return html`
-    <${Gauge} label="VRAM" used=${totalVramUsed} total=${totalVramAvailable} text=${`${gigabytes(totalVramUsed)} / ${gigabytes(totalVramAvailable)} GB`} />
+    ${memories.map(({ label, used, total }) => html`<${Gauge} key=${label} label=${label} used=${used} total=${total} text=${`${gigabytes(used)} / ${gigabytes(total)} GB`} />`)}
     ${Object.entries(slots).map(([category, { used, total }]) => html`<${Gauge} key=${category} label=${categoryLabel(category)} used=${used} total=${total} />`)}
     <dl class="figures">
       <div><dt>Done in the last hour</dt><dd>${count(throughput?.lastHour?.completed)}${throughput?.lastHour?.failed > 0 && html` <span class="error">+ ${count(throughput.lastHour.failed)} failed</span>`}</dd></div>

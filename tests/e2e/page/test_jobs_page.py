@@ -266,8 +266,8 @@ def test_axe_finds_nothing_serious(
 
 def serious(page: Page, scheme: str) -> list[str]:
     """What axe calls serious or critical, each with the elements that it is about. Of the dark page, colours only."""
-    options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-    violations = Axe().run(page, options=options).response["violations"]
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    violations = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
     return [
         f"{one['id']}: {', '.join(node['html'] for node in one['nodes'])}"
         for one in violations
