@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge.tables import job_hours, job_outcomes_new, job_totals
+from jobqueue_bridge.tables import job_hours, job_outcomes_new, job_totals, utcnow
 
 HOURS_KEPT = timedelta(days=32)
 _FOLDED_ABOVE = 500
@@ -66,9 +66,8 @@ def fold(connection: sa.Connection) -> None:
     taken = connection.execute(sa.delete(job_outcomes_new).returning(*job_outcomes_new.c)).mappings().all()
     _add(connection, job_hours, ("hour", *_KIND), taken)
     _add(connection, job_totals, _KIND, taken)
-    connection.execute(
-        sa.delete(job_hours).where(job_hours.c.hour < sa.func.timezone("utc", sa.func.now() - HOURS_KEPT))
-    )
+    oldest = utcnow() - sa.func.make_interval(0, 0, 0, HOURS_KEPT.days)
+    connection.execute(sa.delete(job_hours).where(job_hours.c.hour < sa.type_coerce(oldest, job_hours.c.hour.type)))
 
 
 def _add(connection: sa.Connection, table: sa.Table, key: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> None:

@@ -782,11 +782,12 @@ def position(connection: sa.Connection, job: Job) -> int | None:
     """Where a pending job stands, from 1, computed now; None for any other."""
     if job.status != JobStatus.PENDING:
         return None
-    ahead = sa.tuple_(jobs.c.priority, jobs.c.created_at, jobs.c.id) < sa.tuple_(
+    # OFFSET 0 keeps the comparison out: with it, an index of all jobs, ended ones too, looks cheaper than it is
+    line = sa.select(jobs.c.priority, jobs.c.created_at, jobs.c.id).where(is_ready()).offset(0).subquery()
+    ahead = sa.tuple_(*line.c) < sa.tuple_(
         sa.literal(job.priority), sa.literal(job.created_at, jobs.c.created_at.type), sa.literal(job.id)
     )
-    count = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(is_ready(), ahead))
-    return (count or 0) + 1
+    return (connection.scalar(sa.select(sa.func.count()).select_from(line).where(ahead)) or 0) + 1
 
 
 # Putting right

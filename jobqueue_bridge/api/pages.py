@@ -1,19 +1,17 @@
 """What needs no token: the health check, the start page, the documentation."""
 
-import html
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 import jobqueue_bridge
 from jobqueue_bridge.api import wire
-from jobqueue_bridge.api.dagster_address import dagster_address
-from jobqueue_bridge.api.dependencies import CurrentSettings, Database
+from jobqueue_bridge.api.dependencies import Database
 from jobqueue_bridge.api.library_files import FileNotThere
 from jobqueue_bridge.api.problems import RETRY_AFTER_S
 from jobqueue_bridge.tables import jobs
@@ -26,7 +24,6 @@ PAGE_POLICY = (
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-_START_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _WEB = Path(jobqueue_bridge.__file__).parent / "web"
 _WEB_KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -60,26 +57,6 @@ _DOCS_START = (
     " persistAuthorization: false, tryItOutEnabled: false});"
 )
 
-_START = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Media Pipelines</title>
-<style>
-  :root {{ color-scheme: light dark }}
-  body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem }}
-</style>
-<h1>Media Pipelines</h1>
-<p>This is the bridge API of the job queue. It answers below <code>/api/media</code> to a token that
-<code>media-pipelines token</code> makes.</p>
-<ul>
-  <li><a href="/docs">The API, documented</a> (<a href="/openapi.json">OpenAPI</a>)</li>
-  <li><a href="{dagster}">The Dagster UI</a>: runs, assets, sensors</li>
-  <li><a href="/health">Health</a></li>
-</ul>
-</html>
-"""
-
 
 @router.get("/health", tags=["health"], responses={503: {"model": wire.Health}})
 def health(database: Database, response: Response) -> wire.Health:
@@ -101,11 +78,9 @@ def _unavailable(response: Response, database: wire.DatabaseState) -> wire.Healt
 
 
 @router.get("/", include_in_schema=False)
-def start(request: Request, settings: CurrentSettings) -> Response:
-    if (_WEB / "index.html").is_file():
-        return _web_file("index.html")
-    address = html.escape(dagster_address(settings, request.headers.get("host", "")))
-    return HTMLResponse(_START.format(dagster=address), headers={"Content-Security-Policy": _START_POLICY})
+def start() -> FileResponse:
+    """The Jobs page."""
+    return _web_file("index.html")
 
 
 @router.get("/web/{path:path}", include_in_schema=False)

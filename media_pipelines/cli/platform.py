@@ -12,9 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.text import Text
 
 from jobqueue_bridge.settings import Settings, Shutdown, as_text, load_settings, origin_of, variable_of
-from jobqueue_bridge.tokens import SignedElsewhere
 from media_pipelines.cli.output import DONE, FAILED, NOT_RUNNING, err, fail, out, print_json, print_table
-from media_pipelines.cli.signin import link_for
 from media_pipelines.platform.errors import PlatformError
 from media_pipelines.platform.lock import AlreadyRunning, Holder, holder_of
 
@@ -112,6 +110,9 @@ class Display:
 
 def _door(api_url: str) -> str:
     """The page's address, with a code that signs in whoever opens it first, within a quarter of an hour."""
+    from jobqueue_bridge.tokens import SignedElsewhere
+    from media_pipelines.cli.signin import link_for
+
     with suppress(SignedElsewhere, OSError):
         return link_for(load_settings(), api_url)
     return f"{api_url}/"

@@ -1,6 +1,7 @@
 """The pages that need no token, the headers of every answer, and the server as a process."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,24 +43,28 @@ def test_every_answer_carries_the_security_headers(anonymous: httpx.Client, path
     assert "server" not in headers
 
 
-def test_the_start_page_links_to_the_documentation_and_to_dagster(anonymous: httpx.Client, settings: Settings) -> None:
-    page = anonymous.get("/").text
+def test_the_jobs_page_is_served_with_all_that_it_names(anonymous: httpx.Client) -> None:
+    page = anonymous.get("/")
 
-    assert 'href="/docs"' in page
-    assert f'href="http://127.0.0.1:{settings.dagster_port}/"' in page
+    assert page.headers["content-type"].startswith("text/html")
+    named = re.findall(r'(?:src|href)="(/web/[^"]+)"', page.text)
+    assert any(name.endswith(".js") for name in named)
+    assert any(name.endswith(".css") for name in named)
+    assert {name: anonymous.get(name).status_code for name in named} == dict.fromkeys(named, 200)
 
 
 @pytest.mark.parametrize(
     ("host", "linked"),
     [("films.lan:4100", "films.lan"), ("[fd00::1]:4100", "[fd00::1]"), ("films.lan", "films.lan")],
 )
-def test_the_start_page_links_to_dagster_on_the_host_that_the_reader_came_by(
-    settings: Settings, serve: Any, host: str, linked: str
+def test_dagster_is_linked_on_the_host_that_the_reader_came_by(
+    settings: Settings, serve: Any, admin_token: str, host: str, linked: str
 ) -> None:
+    headers = {"Host": host, "Authorization": f"Bearer {admin_token}"}
     with serve(settings.model_copy(update={"dagster_host": "0.0.0.0", "dagster_port": 3001})) as address:
-        page = httpx.get(address, headers={"Host": host}).text
+        session = httpx.get(f"{address}/api/media/session", headers=headers).json()
 
-    assert f'href="http://{linked}:3001/"' in page
+    assert session["dagsterUrl"] == f"http://{linked}:3001"
 
 
 def test_the_documentation_shows_each_endpoint_with_examples_and_errors(anonymous: httpx.Client) -> None:

@@ -104,8 +104,8 @@ def _explained(engine: sa.Engine, act: Callable[[sa.Connection], Any], *, generi
     """`generic`: as of a prepared statement, before its parameters are known."""
     statements: list[tuple[str, Any]] = []
 
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        statements.append((statement, parameters))
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
+        statements.append((statement, parameters[0] if executemany else parameters))
 
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
