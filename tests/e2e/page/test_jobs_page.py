@@ -217,7 +217,8 @@ def test_the_queue_is_paused_and_resumed(page: Page, platform: Platform) -> None
 
 
 def test_the_keyboard_is_enough(page: Page, paused_jobs: list[UUID]) -> None:
-    expect(row_of(page, paused_jobs[0])).to_be_visible()
+    for job_id in paused_jobs:  # they come one by one
+        expect(row_of(page, job_id)).to_be_visible()
     focused_row = "document.activeElement.closest('[data-row]')?.dataset.row"
 
     page.keyboard.press("j")
