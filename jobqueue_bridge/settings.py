@@ -51,6 +51,20 @@ class Shutdown(StrEnum):
     FINISH = "finish"
 
 
+class LogFormat(StrEnum):
+    """How the platform's processes write what they say of themselves."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def default_home() -> Path:
     """Where state lives unless told otherwise: `MEDIA_PIPELINES_HOME`, else `~/.local/share/media-pipelines`."""
     configured = os.environ.get("MEDIA_PIPELINES_HOME")
@@ -309,6 +323,16 @@ class Settings(BaseSettings):
         le=_YEAR_S,
         validation_alias="MEDIA_SHUTDOWN_TIMEOUT_SECONDS",
         description="How long running jobs may take to finish on shutdown; then they are handed back.",
+    )
+    log_format: LogFormat = Field(
+        default=LogFormat.TEXT,
+        validation_alias="MEDIA_LOG_FORMAT",
+        description="How the platform's processes write their logs: text, or json, one object a line.",
+    )
+    log_level: LogLevel = Field(
+        default=LogLevel.INFO,
+        validation_alias="MEDIA_LOG_LEVEL",
+        description="From which level on: debug, info, warning, error.",
     )
     ffmpeg_binary: str = Field(default="", validation_alias="FFMPEG_BINARY")
     ffprobe_binary: str = Field(default="", validation_alias="FFPROBE_BINARY")

@@ -4,6 +4,7 @@ import logging
 
 import dagster as dg
 
+from jobqueue_bridge import process_log
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
@@ -25,7 +26,7 @@ def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
     del context
     logger = logging.Logger("dagster-run", level=logging.WARNING)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(process_log.formatter(load_settings().log_format))
     logger.addHandler(handler)
     return logger
 

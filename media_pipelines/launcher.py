@@ -3,6 +3,7 @@
 `dagster.yaml` names it. The stock launcher starts an interpreter for each run and cannot tell whether a run lives.
 """
 
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,9 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_
 
 from jobqueue_bridge.settings import load_settings
 from media_pipelines import run_process
+from media_pipelines.tags import facts_of
 
+_logger = logging.getLogger(__name__)
 _OUR_MODULE = "media_pipelines.definitions"
 
 
@@ -50,7 +53,9 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         if not _is_ours(context.dagster_run):
             self._stock.launch_run(context)
             return
-        run_process.start(self._runs_dir, context.dagster_run.run_id, serialize_value(self._instance.get_ref()))
+        run = context.dagster_run
+        run_process.start(self._runs_dir, run.run_id, serialize_value(self._instance.get_ref()))
+        _logger.info("A process was forked for the run", extra={"run_id": run.run_id, **facts_of(run.tags)})
 
     def terminate(self, run_id: str) -> bool:
         run = self._instance.get_run_by_id(run_id)

@@ -16,7 +16,10 @@ from contextlib import suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from jobqueue_bridge import process_log
+from jobqueue_bridge.settings import load_settings
 from media_pipelines.parent_death import die_with_parent
+from media_pipelines.tags import facts_of
 
 # Imported once by the fork server, so that no run pays for it.
 PRELOAD = ["media_pipelines.warm"]
@@ -62,6 +65,8 @@ def _detach(runs_dir: Path, run_id: str, instance_ref: str) -> None:
     try:
         os.setsid()
         _write_to(runs_dir.with_name("logs") / "runs.log")
+        process_log.configure(load_settings())
+        process_log.say_always(run_id=run_id)
         _end_with_the_platform(forker)
         with _Alive(runs_dir, run_id):
             exit_code = _execute(run_id, instance_ref)
@@ -103,6 +108,7 @@ def _execute(run_id: str, instance_ref: str) -> int:
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return 0
+        process_log.say_always(**facts_of(run.tags))
         assert isinstance(run.job_code_origin, JobPythonOrigin)
         pipeline: ReconstructableJob = recon_job_from_origin(run.job_code_origin)
         for event in core_execute_run(pipeline, run, instance, inject_env_vars=False):

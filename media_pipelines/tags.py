@@ -1,5 +1,7 @@
 """The run tags by which the coordinator's limits, the sensors and people find runs."""
 
+from collections.abc import Mapping
+
 from jobqueue_bridge.devices import place_of
 
 TYPE_TAG = "media/type"
@@ -11,6 +13,13 @@ ORIGIN_TAG = "media/origin"
 # Where the settings name the GPUs: which one a run is given, and its slot there.
 GPU_TAG = "media/gpu"
 GPU_SLOT_TAG = "media/gpu_slot"
+
+
+def facts_of(tags: Mapping[str, str]) -> dict[str, object]:
+    """Which job a run is of, as log lines name it."""
+    names = {"job_id": JOB_TAG, "type": TYPE_TAG, "attempt": ATTEMPT_TAG}
+    facts: dict[str, object] = {name: tags[tag] for name, tag in names.items() if tag in tags}
+    return {**facts, "attempt": int(tags[ATTEMPT_TAG])} if tags.get(ATTEMPT_TAG, "").isdecimal() else facts
 
 
 def vram_tag(unit: int) -> str:

@@ -7,6 +7,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
+from jobqueue_bridge import process_log
 from jobqueue_bridge.api.app import create_app
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import InvalidSettings
@@ -44,7 +45,8 @@ def server(settings: Settings) -> uvicorn.Server:
         port=settings.api_port,
         http="h11",  # the stricter parser: it bounds header sizes
         access_log=False,
-        log_level="info",
+        log_config=None,  # its lines go where all lines of the process go
+        log_level=settings.log_level.value,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
@@ -53,7 +55,9 @@ def server(settings: Settings) -> uvicorn.Server:
 
 def main() -> int:
     try:
-        serving = server(load_settings())
+        settings = load_settings()
+        process_log.configure(settings)
+        serving = server(settings)
     except (InvalidSettings, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -13,6 +13,7 @@ from jobqueue_bridge.api.auth import RequireAdmin, protection
 from jobqueue_bridge.api.events import Hub
 from jobqueue_bridge.api.gate import SecurityHeaders, StrictRequests
 from jobqueue_bridge.api.problems import answer_with_problems, document_schema
+from jobqueue_bridge.api.request_log import LogRequests
 from jobqueue_bridge.api.shared_answer import SharedAnswer
 from jobqueue_bridge.api.write_limit import LimitWrites
 from jobqueue_bridge.settings import Settings
@@ -30,7 +31,7 @@ _CROSS_ORIGIN: Mapping[str, Any] = MappingProxyType(
     {
         "allow_methods": ["GET", "POST", "PATCH"],
         "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-        "expose_headers": ["Location", "Retry-After", "Idempotent-Replayed"],
+        "expose_headers": ["Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"],
         "max_age": 600,
     }
 )
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CROSS_ORIGIN)
+    app.add_middleware(LogRequests)
     answer_with_problems(app)
     document_schema(app)
     routers = [*(module.router for module in _ROOMS), videos.outputs]

@@ -8,7 +8,9 @@ from collections.abc import Generator, Iterable
 from threading import Event
 from typing import Any
 
+from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines import run_process
+from media_pipelines.platform import logged
 
 SENSOR_PAUSE_S = 0.2
 DEQUEUE_PAUSE_S = 0.1
@@ -19,19 +21,19 @@ _DAEMON_LOCK = 7_261_114_003
 def main() -> None:
     from dagster._daemon.cli import run_command
 
-    _hold_daemon_lock()
+    settings = load_settings()
+    logged.configure(settings)
+    _hold_daemon_lock(settings)
     _shorten_pauses()
     run_process.warm_up()
     run_command(sys.argv[1:], prog_name="media-pipelines-daemon")
 
 
-def _hold_daemon_lock() -> None:
+def _hold_daemon_lock(settings: Settings) -> None:
     """Blocks while another daemon lives. The connection, and with it the lock, ends with this process."""
     import psycopg
 
-    from jobqueue_bridge.settings import load_settings
-
-    url = load_settings().queue_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = psycopg.connect(url, autocommit=True, application_name="media-pipelines-daemon-lock")
     connection.execute("SELECT pg_advisory_lock(%s)", [_DAEMON_LOCK])
     globals()["_daemon_lock_connection"] = connection

@@ -4,6 +4,7 @@ Run as a program of supervisord (`run-keeper`) it waits until it is asked to sto
 starts runs and before Postgres, so that runs can still give their jobs back.
 """
 
+import logging
 import os
 import signal
 import time
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import psutil
 
+from jobqueue_bridge import process_log
 from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines.platform.errors import NotRunning
 from media_pipelines.platform.programs import MARK
 from media_pipelines.platform.supervisor import Supervisor
 
 _PATIENCE_S = 25.0  # a run that gives its job back first stops its ffmpeg
+_logger = logging.getLogger(__name__)
 _SPARED = "postgres"  # still needed by what is being ended
 
 
@@ -74,6 +77,7 @@ def _end(remaining: Callable[[], list[psutil.Process]], patience_s: float) -> bo
         for process in set(processes) - asked:
             with suppress(psutil.Error):
                 process.terminate()
+                _logger.info("Process %s is told to end: whoever started it has gone", process.pid)
         asked.update(processes)
         time.sleep(0.1)
     return True
@@ -119,7 +123,9 @@ def _keep(settings: Settings) -> None:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    _keep(load_settings())
+    settings = load_settings()
+    process_log.configure(settings)
+    _keep(settings)
 
 
 if __name__ == "__main__":

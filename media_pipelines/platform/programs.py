@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobqueue_bridge.settings import Settings, as_text, variable_of
+from jobqueue_bridge.settings import LogFormat, LogLevel, Settings, as_text, variable_of
 from media_pipelines.platform.postgres import Cluster, make_private, server_command
 from media_pipelines.platform.supervisor import code_server_socket, log_file, rpc_socket, sockets_dir, supervisor_dir
 
@@ -57,24 +57,34 @@ def programs(settings: Settings, workspace: Path) -> list[Program]:
             whole_group=False,
         )
     ]
+    log_format = ("--log-format", "json") if settings.log_format == LogFormat.JSON else ()
+    logged = "media_pipelines.platform.logged"
     code_server = (
-        *("dagster", "api", "grpc", "--module-name", "media_pipelines.definitions"),
+        *(logged, "dagster", "api", "grpc", "--module-name", "media_pipelines.definitions"),
         *("--socket", str(code_server_socket(settings)), "--use-python-environment-entry-point"),
-        *("--location-name", "media_pipelines", "--log-level", "warning"),
+        *("--location-name", "media_pipelines"),
+        *("--log-level", _at_least_warning(settings.log_level), *log_format),
     )
     webserver = (
-        *("dagster_webserver", "--workspace", str(workspace)),
+        *(logged, "dagster_webserver", "--workspace", str(workspace)),
         *("--host", settings.dagster_host, "--port", str(settings.dagster_port)),
+        *("--dagster-log-level", _at_least_warning(settings.log_level), *log_format),
     )
+    daemon_options = ("-w", str(workspace), "--log-level", settings.log_level.value, *log_format)
     keeper, daemon = "media_pipelines.platform.orphans", "media_pipelines.platform.daemon"
     return [
         *(embedded if settings.embedded else []),
         Program(RUN_KEEPER, (*dies_with_us, keeper), order=20, stop_patience_s=60),
         Program(CODE_SERVER, (*dies_with_us, *code_server), order=30, stop_patience_s=15),
-        Program(DAEMON, (*dies_with_us, daemon, "-w", str(workspace)), order=40, stop_patience_s=30),
+        Program(DAEMON, (*dies_with_us, daemon, *daemon_options), order=40, stop_patience_s=30),
         Program(WEBSERVER, (*dies_with_us, *webserver), order=40, stop_patience_s=10),
         Program(API, (*dies_with_us, "jobqueue_bridge.api"), order=40, stop_patience_s=10),
     ]
+
+
+def _at_least_warning(level: LogLevel) -> str:
+    """What Dagster's servers say below that is worth reading only by somebody who looks for an error in them."""
+    return LogLevel.WARNING.value if level == LogLevel.INFO else level.value
 
 
 def render(settings: Settings, members: Iterable[Program]) -> Path:

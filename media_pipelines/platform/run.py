@@ -1,5 +1,6 @@
 """The life of one platform: from the checks before it starts until its last process has gone."""
 
+import json
 import re
 import signal
 import subprocess
@@ -296,8 +297,20 @@ def why(path: Path) -> str:
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - _LOG_BYTES_READ))
-            lines = log.read().decode(errors="replace").splitlines()
+            lines = [_as_text(line) for line in log.read().decode(errors="replace").splitlines()]
     except FileNotFoundError:
         return ""
+    lines = [line for text in lines for line in text.splitlines()]
     errors = list(dict.fromkeys(line for line in lines if _ERROR_LINE.match(line)))[-3:]
     return "\n".join(f"  {line}" for line in [*(errors or lines[-12:]), f"see {path}"])
+
+
+def _as_text(line: str) -> str:
+    """What a line of JSON says, with the error that it tells of; any other line as it is."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(said, dict):
+        return line
+    return "\n".join(str(said[name]) for name in ("message", "exception") if said.get(name))

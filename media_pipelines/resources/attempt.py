@@ -1,5 +1,6 @@
 """One attempt at a job, from its claim to its end: the lease, the beat, progress, log, when to wait, why to stop."""
 
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ from media_pipelines.media.ffmpeg import CHILDREN, kill_tree
 from media_pipelines.resources.bell import Bell
 from media_pipelines.resources.vram import VramUse
 
+_logger = logging.getLogger(__name__)
 _BEAT_S = 1.0
 _LOG_BUFFER_LINES = 5_000
 _RETRY_FINISH_S = 60.0
@@ -43,6 +45,8 @@ class Attempt:
     def __init__(self, job: Job, held: Lease, settings: Settings) -> None:
         self.job = job
         self._lease = held
+        facts = {"job_id": str(job.id), "run_id": job.run_id, "type": job.type, "attempt": job.attempt}
+        self._process_log = logging.LoggerAdapter(_logger, facts)
         self._settings = settings
         self._engine = engine_for(settings)
         self._notes = threading.Lock()
@@ -62,6 +66,7 @@ class Attempt:
         self._watch = threading.Thread(target=self._watch_until_ended, name="lease-watch", daemon=True)
 
     def start(self) -> None:
+        self._process_log.info("The attempt begins")
         self._thread.start()
         self._watch.start()
         self.vram.start()
@@ -133,6 +138,7 @@ class Attempt:
             lease.complete(connection, self._lease, result)
 
         self._end(finish)
+        self._process_log.info("Completed")
 
     def fail(self, error: str, kind: FailureKind) -> None:
         backoff = Backoff(self._settings.retry_base_seconds, self._settings.retry_cap_seconds)
@@ -143,13 +149,16 @@ class Attempt:
             lease.fail(connection, self._lease, said, judged, backoff)
 
         self._end(finish)
+        self._process_log.error("Failed (%s): %s", kind, error)
 
     def release(self, reason: str) -> None:
         self._remove_partials()
         self._end(lambda connection: lease.release(connection, self._lease, reason))
+        self._process_log.info("Handed back: %s", reason)
 
     def abandon(self) -> None:
         """Stop beating; the row is somebody else's by now, who is told that nothing of this attempt is left."""
+        self._process_log.warning("Given up: %s", self._stop_reason or "the job is no longer this attempt's")
         self._finish_beating()
         self.vram.stop()
         self._remove_partials()

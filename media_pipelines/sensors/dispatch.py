@@ -1,5 +1,6 @@
 """Rows → runs. Reads the ready rows, asks `admission`, requests a run for each that is admitted."""
 
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from media_pipelines.tags import (
     vram_tag,
 )
 
+_logger = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 4.5
 # Runs without VRAM that may queue in Dagster beyond the slots, so that a freed slot is taken at once.
 _LOOK_AHEAD = 3
@@ -214,6 +216,10 @@ def _admit(
     for entry in admitted:
         job = queue.admit(connection, entry, checked[entry.id])
         if job is not None:
+            _logger.info(
+                "Admitted",
+                extra={"job_id": str(job.id), "type": job.type, "attempt": job.attempt, "priority": job.priority},
+            )
             named = settings.named_device(entry.gpu)
             dispatched.append(Dispatched(job, checked[entry.id], entry.units, named.index if named else None))
     return dispatched

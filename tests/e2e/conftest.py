@@ -137,6 +137,7 @@ def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
             "MEDIA_RETRY_BASE_SECONDS": "2",
             "MEDIA_INBOX_STABLE_SECONDS": "2",
             "MEDIA_JWT_LEEWAY_SECONDS": "0",
+            "MEDIA_LOG_FORMAT": "json",
         }
         Path(environment["MEDIA_LIBRARY_PATH"]).mkdir()
         with pytest.MonkeyPatch.context() as patch:  # other tests of the session have a home of their own

@@ -1,0 +1,40 @@
+"""Runs one of Dagster's programs so that its log lines are as those of all others: `logged.py MODULE ARGUMENT…`."""
+
+import logging
+import runpy
+import sys
+
+from jobqueue_bridge import process_log
+from jobqueue_bridge.settings import LogFormat, Settings, load_settings
+
+# Dagster gives these handlers of their own.
+_DAGSTERS = ("dagster", "dagit", "dagster-webserver")
+
+
+def configure(settings: Settings) -> None:
+    """Before Dagster configures its loggers."""
+    process_log.configure(settings)
+    for name in _DAGSTERS:
+        logging.getLogger(name).propagate = False
+    if settings.log_format == LogFormat.JSON:
+        _replace_formatters()
+
+
+def _replace_formatters() -> None:
+    """Dagster's own JSON has no trace of an error in it, and uvicorn, below the Dagster UI, has no JSON."""
+    import uvicorn.config
+    from dagster._utils import log
+
+    log.get_structlog_json_formatter = lambda: process_log.formatter(LogFormat.JSON)  # type: ignore[assignment, return-value]
+    for name in uvicorn.config.LOGGING_CONFIG["formatters"]:
+        uvicorn.config.LOGGING_CONFIG["formatters"][name] = {"()": process_log.formatter, "log_format": LogFormat.JSON}
+
+
+def main() -> None:
+    configure(load_settings())
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
