@@ -21,7 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from jobqueue_bridge import counters, lifecycle, queue, windows
+from jobqueue_bridge import counters, lifecycle, nvml, queue, windows
 from jobqueue_bridge.counters import BOUNDS_S, Counter, Kind
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import job_tallies, jobs, utcnow, vram_learned
@@ -45,9 +45,11 @@ class Look:
     """By GPU; None: of jobs that say of none, which count on the first."""
     learned: Iterable[tuple[str, str, str, int]]
     is_paused: bool
+    live: Mapping[int, nvml.Memory]
+    """Of the GPUs that can be read."""
 
 
-def look(connection: sa.Connection, settings: Settings) -> Look:
+def look(connection: sa.Connection, settings: Settings, live: Mapping[int, nvml.Memory]) -> Look:
     switch = lifecycle.switch(connection)
     learned = sa.select(vram_learned.c.type, vram_learned.c.codec, vram_learned.c.resolution, vram_learned.c.max_mb)
     is_paused = switch.paused_at is not None
@@ -59,6 +61,7 @@ def look(connection: sa.Connection, settings: Settings) -> Look:
         queue.vram_used_mb(connection),
         [(row.type, row.codec, row.resolution, row.max_mb) for row in connection.execute(learned)],
         is_paused,
+        live,
     )
 
 
@@ -136,6 +139,16 @@ def _gpu_total(seen: Look) -> Metric:
     for device in seen.settings.devices:
         metric.add_metric((str(device.index),), device.vram_mb)
     return metric
+
+
+def _live(kind: str, says: str, read: Callable[[nvml.Memory], int]) -> Callable[[Look], Metric]:
+    def metric_of(seen: Look) -> Metric:
+        metric = GaugeMetricFamily(f"media_gpu_memory_{kind}_mb", says, labels=("gpu",))
+        for index, memory in seen.live.items():
+            metric.add_metric((str(index),), read(memory))
+        return metric
+
+    return metric_of
 
 
 def _vram_learned(seen: Look) -> Metric:
@@ -268,8 +281,11 @@ def _info(seen: Look) -> Metric:
 
 
 _METRICS: tuple[Callable[[Look], Metric], ...] = (
-    _jobs_total, _pending, _running, _vram_used, _vram_total, _gpu_used, _gpu_total, _vram_learned, _by_status, _slots,
-    _ready_jobs, _oldest, _paused, _wait, _run,
+    _jobs_total, _pending, _running, _vram_used, _vram_total, _gpu_used, _gpu_total,
+    _live("total", "Memory that a GPU has, as its driver says, MB", lambda memory: memory.total_mb),
+    _live("used", "Memory of a GPU that is in use, by whichever program, MB", lambda memory: memory.used_mb),
+    _live("free", "Memory of a GPU that is free, MB", lambda memory: memory.free_mb),
+    _vram_learned, _by_status, _slots, _ready_jobs, _oldest, _paused, _wait, _run,
     _counter("retried", "media_job_retries", "Attempts that failed and are made again, using up a retry"),
     _counter("snoozed", "media_job_snoozes", "Attempts that found no memory or session free, and used up no retry"),
     _counter(f"run {Outcome.LOST.value}", "media_job_rescues", "Attempts whose run died or fell silent"),
@@ -289,6 +305,7 @@ class QueueMetrics(Collector):
         self._engine, self._settings = engine, settings
 
     def collect(self) -> Iterator[Metric]:
+        live = nvml.memory(self._settings.devices)
         with self._engine.connect() as connection:
-            seen = look(connection, self._settings)
+            seen = look(connection, self._settings, live)
         yield from (metric_of(seen) for metric_of in _METRICS)

@@ -1,31 +1,14 @@
-"""How NVIDIA's library and CUDA call the GPUs that the settings name, and how a process is told to use one of them.
+"""How CUDA calls the GPUs that the settings name, and how a process is told to use one of them.
 
 A process that is told sees that one alone, as its first, and so does all that it starts. NVENC and NVDEC find their GPU
 through CUDA, so that its own variable reaches every encoder, decoder and engine at once, where `-gpu` and
 `-hwaccel_device` would have to be said to each.
 """
 
-import importlib
 import os
-import warnings
 from collections.abc import Mapping
-from typing import Any
 
 from jobqueue_bridge.devices import Device
-
-
-def library() -> Any:
-    """`pynvml`, whose other package of the same name warns on import that it only wraps it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return importlib.import_module("pynvml")
-
-
-def handle_of(pynvml: Any, device: Device) -> Any:
-    """Of an initialised library. Raises pynvml.NVMLError where there is no such GPU."""
-    if device.uuid:
-        return pynvml.nvmlDeviceGetHandleByUUID(device.uuid)
-    return pynvml.nvmlDeviceGetHandleByIndex(device.index)
 
 
 def variables(device: Device) -> Mapping[str, str]:

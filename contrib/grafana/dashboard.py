@@ -130,6 +130,15 @@ def _course() -> Sequence[Builder[Panel]]:
             unit="decmbytes",
         ),
         _lines(
+            "Each GPU as its driver sees it",
+            "Memory in use by whichever program and free, what the GPU has, and what jobs reserve there",
+            (_sum("media_gpu_memory_used_mb", "gpu"), "in use {{gpu}}"),
+            (_sum("media_gpu_memory_free_mb", "gpu"), "free {{gpu}}"),
+            (_sum("media_gpu_memory_total_mb", "gpu"), "has {{gpu}}"),
+            (_sum("media_gpu_vram_used_mb", "gpu"), "reserved {{gpu}}"),
+            unit="decmbytes",
+        ),
+        _lines(
             "Bytes read and written",
             "Per interval, by completed jobs",
             (_increase("media_bytes_in_total", "type"), "in {{type}}"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobqueue_bridge import vram
+from jobqueue_bridge import nvml, vram
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import DatabaseUnreachable
@@ -195,7 +195,7 @@ def _encoder(name: str, failure: str | None, *, one_works: bool) -> Finding:
 
 def _gpus(settings: Settings) -> Iterator[Finding]:
     """Where the settings name the GPUs, a line for each; else one for those that there are."""
-    pynvml = nvidia.library()
+    pynvml = nvml.library()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -219,7 +219,7 @@ def _named_gpu(pynvml: Any, device: Device) -> Finding:
     """Whether there is such a GPU, with as much memory as its budget says."""
     asked = device.uuid or f"index {device.index}"
     try:
-        handle = nvidia.handle_of(pynvml, device)
+        handle = nvml.handle_of(pynvml, device)
         memory, name = pynvml.nvmlDeviceGetMemoryInfo(handle), pynvml.nvmlDeviceGetName(handle)
     except pynvml.NVMLError as error:
         text = f"{device}: the NVIDIA driver finds none of {asked} ({error}): see nvidia-smi -L, set MEDIA_GPU_VRAM_MB"

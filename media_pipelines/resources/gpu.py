@@ -1,23 +1,15 @@
 """The doorway to NVML. A host without an NVIDIA GPU has None everywhere, and the declared VRAM decides alone."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 import psutil
 
+from jobqueue_bridge import nvml
 from jobqueue_bridge.devices import Device
-from media_pipelines import nvidia
-
-_MB = 1024 * 1024
-
-Answer = TypeVar("Answer")
-# Where the driver shows itself, also in a container, and under Windows' Linux.
-_SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def memory(self, device: Device) -> GpuMemory | None:
         """None: no such GPU, no driver, or NVML refuses."""
-        return _asked(lambda pynvml: _memory_of(pynvml, device))
+        return nvml.ask(lambda pynvml: _memory_of(pynvml, device))
 
     def free_beside_reservations_mb(self, reserved: Iterable[tuple[int | None, int]], device: Device) -> int | None:
         """A GPU's free memory less what runs have reserved and not taken yet.
@@ -48,24 +40,9 @@ class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
         return memory.free_mb - pending
 
 
-def _asked(read: Callable[[Any], Answer]) -> Answer | None:
-    """What `read` finds with an open NVML. None: no GPU, no driver, or NVML refuses."""
-    pynvml = nvidia.library()
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        return read(pynvml)
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
-
-
 def _memory_of(pynvml: Any, device: Device) -> GpuMemory:
-    handle = nvidia.handle_of(pynvml, device)
-    free = pynvml.nvmlDeviceGetMemoryInfo(handle).free // _MB
+    handle = nvml.handle_of(pynvml, device)
+    free = pynvml.nvmlDeviceGetMemoryInfo(handle).free // nvml.MB
     return GpuMemory(int(free), _by_pid(pynvml, handle))
 
 
@@ -84,21 +61,15 @@ def _by_pid(pynvml: Any, device: object) -> dict[int, int]:
     ]
     used: dict[int, int] = {}
     for process in processes:  # one that computes and draws is in both lists
-        used[process.pid] = max(used.get(process.pid, 0), (process.usedGpuMemory or 0) // _MB)
+        used[process.pid] = max(used.get(process.pid, 0), (process.usedGpuMemory or 0) // nvml.MB)
     return used
-
-
-@cache
-def is_present() -> bool:
-    """Whether this host may have an NVIDIA GPU. Loads nothing."""
-    return any(Path(sign).exists() for sign in _SIGNS)
 
 
 def used_by_pid_mb(device: Device | None = None) -> dict[int, int] | None:
     """What each process holds on a GPU, or on all together. None: no GPU, no driver, or NVML refuses."""
     if device is None:
-        return _asked(_all_gpus)
-    return _asked(lambda pynvml: _by_pid(pynvml, nvidia.handle_of(pynvml, device)))
+        return nvml.ask(_all_gpus)
+    return nvml.ask(lambda pynvml: _by_pid(pynvml, nvml.handle_of(pynvml, device)))
 
 
 def family_of(pid: int) -> set[int]:

@@ -8,7 +8,7 @@ from functools import partial
 import psutil
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, vram
+from jobqueue_bridge import lease, nvml, vram
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import FailureKind
@@ -31,7 +31,7 @@ class VramUse:
         settings: Settings,
         read: Callable[[], Mapping[int, int] | None] | None = None,
         *,
-        present: Callable[[], bool] = gpu.is_present,
+        present: Callable[[], bool] = nvml.is_present,
     ) -> None:
         self._job = job
         self._budget_mb = settings.most_vram_mb

@@ -3,6 +3,7 @@ is told, and NVML's answers are played where they are read. What is decided with
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +15,20 @@ import pytest
 import sqlalchemy as sa
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, nvml, queue
 from jobqueue_bridge.devices import Device
+from jobqueue_bridge.metrics import QueueMetrics
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import nvidia
 from media_pipelines.platform import dagster_home, doctor
-from media_pipelines.resources.gpu import Gpu, GpuMemory, is_present, used_by_pid_mb
+from media_pipelines.resources.gpu import Gpu, GpuMemory, used_by_pid_mb
 from media_pipelines.sensors.dispatch import Dispatched, admit_ready, run_request
 from tests.pipelines.conftest import RunJob, make_clip, run_in_process
 
 TWO = '[{"vram_mb": 16000}, {"vram_mb": 16000, "uuid": "GPU-5a", "name": "upper slot"}]'
-pynvml = nvidia.library()
+pynvml = nvml.library()
 _NOTING = """#!/bin/sh
 echo "${{CUDA_VISIBLE_DEVICES-any}} ${{CUDA_DEVICE_ORDER-any}}" >> {notes}
 exec {ffmpeg} "$@"
@@ -192,7 +194,7 @@ def test_a_second_gpu_is_added_while_jobs_run_and_takes_nothing_from_them(
         assert [queue.get(connection, job.id).gpu for job in (before, after)] == [0, 1]
 
 
-@pytest.mark.skipif(not is_present(), reason="there is no NVIDIA GPU here")
+@pytest.mark.skipif(not nvml.is_present(), reason="there is no NVIDIA GPU here")
 def test_cuda_shows_a_process_the_gpu_that_it_was_told_and_no_other(ffmpeg: Path) -> None:
     def opens(told: Device, number: int) -> bool:
         """Whether ffmpeg can open what CUDA calls by this number."""
@@ -268,7 +270,7 @@ class Driver:
         return f"Card {handle}"
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(free=(9000 + handle) << 20, total=(16384 - handle) << 20)
+        return SimpleNamespace(free=(9000 + handle) << 20, used=(7384 - 2 * handle) << 20, total=(16384 - handle) << 20)
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[SimpleNamespace]:  # noqa: N802
         return [SimpleNamespace(pid=7, usedGpuMemory=(500 + handle) << 20)]
@@ -280,7 +282,7 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     playing = Driver()
-    monkeypatch.setattr(nvidia, "library", lambda: playing)
+    monkeypatch.setattr(nvml, "library", lambda: playing)
     return playing
 
 
@@ -291,6 +293,52 @@ def test_memory_is_read_from_the_very_gpu_that_is_asked_for(driver: Driver, two:
     assert (used_by_pid_mb(first), used_by_pid_mb(second), used_by_pid_mb()) == ({7: 500}, {7: 501}, {7: 1001})
     assert Gpu().memory(Device(index=2, vram_mb=1)) is None
     assert driver.open == 0
+
+
+def _live(database: sa.Engine, settings: Settings) -> dict[tuple[str, str], float]:
+    samples = [sample for family in QueueMetrics(database, settings).collect() for sample in family.samples]
+    return {
+        (sample.name, sample.labels["gpu"]): sample.value for sample in samples if "media_gpu_memory" in sample.name
+    }
+
+
+def test_prometheus_is_told_the_memory_of_each_gpu_that_can_be_read(
+    driver: Driver, database: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvml, "is_present", lambda: True)
+    three = [Device(index=0, vram_mb=1), Device(index=1, vram_mb=1, uuid="GPU-5a"), Device(index=2, vram_mb=1)]
+    assert _live(database, settings.model_copy(update={"gpus": three})) == {
+        ("media_gpu_memory_total_mb", "0"): 16384, ("media_gpu_memory_total_mb", "1"): 16383,
+        ("media_gpu_memory_used_mb", "0"): 7384, ("media_gpu_memory_used_mb", "1"): 7382,
+        ("media_gpu_memory_free_mb", "0"): 9000, ("media_gpu_memory_free_mb", "1"): 9001,
+    }  # fmt: skip
+    assert driver.open == 0
+
+
+def test_a_driver_that_hangs_keeps_one_scrape_and_no_other(
+    driver: Driver, database: sa.Engine, two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvml, "is_present", lambda: True)
+    asked, answers = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        asked.set()
+        assert answers.wait(30)
+
+    monkeypatch.setattr(driver, "nvmlInit", hang)
+    hanging = threading.Thread(target=nvml.memory, args=(two.devices,))
+    hanging.start()
+    assert asked.wait(30)
+    assert _live(database, two) == {}
+    answers.set()
+    hanging.join()
+
+
+@pytest.mark.skipif(not nvml.is_present(), reason="there is no NVIDIA GPU here")
+def test_the_memory_of_a_gpu_is_what_is_used_and_what_is_free() -> None:
+    seen = nvml.memory([Device(index=0, vram_mb=1)])[0]
+    assert seen.total_mb > 0
+    assert abs(seen.total_mb - seen.used_mb - seen.free_mb) <= 2
 
 
 def test_doctor_has_a_line_for_each_gpu_and_fails_for_one_that_is_not_there(driver: Driver, two: Settings) -> None:

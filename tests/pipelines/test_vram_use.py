@@ -150,8 +150,9 @@ def test_what_the_whole_budget_does_not_hold_fails_and_says_so(
 
 def test_a_host_without_a_gpu_loads_nothing_to_find_that_out() -> None:
     code = (
-        "import sys; from media_pipelines.resources import gpu, vram; gpu._SIGNS = ('/none',);"
-        "print(gpu.is_present(), 'pynvml' in sys.modules)"
+        "import sys; from jobqueue_bridge import nvml; from media_pipelines.resources import vram;"
+        "nvml._SIGNS = ('/none',);"
+        "print(nvml.is_present(), 'pynvml' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["False", "False"]

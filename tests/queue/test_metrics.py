@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobqueue_bridge import counters, lease, lifecycle, queue
+from jobqueue_bridge import counters, lease, lifecycle, nvml, queue
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.metrics import QueueMetrics
 from jobqueue_bridge.queue import StaleJob
@@ -64,6 +64,13 @@ def test_the_four_of_the_specification_are_there_with_its_labels(
     assert read("media_jobs_running", resourceCategory="gpu_ai") == 0
     assert read("media_vram_used_mb") == 4000
     assert read("media_jobs_total", type="validate", status="created") == 3
+
+
+def test_without_a_driver_there_is_no_live_memory_rather_than_none_of_it(
+    exposition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvml, "is_present", lambda: False)
+    assert [line for line in exposition().splitlines() if line.startswith("media_gpu_memory")] == []
 
 
 def test_counters_outlive_the_rows_that_they_counted(
