@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from jobqueue_bridge.lifecycle import Applied
 from jobqueue_bridge.tables import audit_log
 from jobqueue_bridge.text import storable
 
@@ -44,6 +45,13 @@ def record_all(
     ]
     if rows:
         connection.execute(sa.insert(audit_log), rows)
+
+
+def record_applied(
+    connection: sa.Connection, who: str, action: str, applied: Iterable[Applied], **details: Any
+) -> None:
+    """An entry for each job that was changed; none for those that stay as they were."""
+    record_all(connection, who, f"job.{action}", [(one.id, details) for one in applied if one.job is not None])
 
 
 def page(

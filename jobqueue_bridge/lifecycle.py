@@ -3,7 +3,7 @@
 A run hears of it through its lease: it stops, or suspends its ffmpeg, within a second.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -138,15 +138,23 @@ def count_for(connection: sa.Connection, action: Action, filters: Filters) -> in
     return sum(queue.count(connection, narrowed) for narrowed in _narrowed(action, filters))
 
 
-def apply_to_all(engine: sa.Engine, action: Action, filters: Filters, *, force: bool = False) -> Iterator[Applied]:
-    """Oldest first, in batches with a transaction each, so that a queue of a million neither waits nor is locked. Jobs
-    that come while it runs may be left out."""
+def apply_to_all(
+    engine: sa.Engine,
+    action: Action,
+    filters: Filters,
+    *,
+    force: bool = False,
+    also: Callable[[sa.Connection, Sequence[Applied]], None] = lambda _connection, _applied: None,
+) -> Iterator[Applied]:
+    """Oldest first, in batches with a transaction each, so that a queue of a million neither waits nor is locked;
+    `also` writes in the same ones. Jobs that come while it runs may be left out."""
     for narrowed in _narrowed(action, filters):
         after: tuple[datetime, UUID] | None = None
         while True:
             with engine.begin() as connection:
                 batch = queue.oldest(connection, narrowed, after=after, limit=_BATCH)
                 applied = apply(connection, action, [job_id for _, job_id in batch], force=force)
+                also(connection, applied)
             yield from applied
             if len(batch) < _BATCH:
                 break

@@ -144,8 +144,8 @@ def _reprioritised(connection: sa.Connection, job_id: UUID, priority: int) -> Ap
 def _record(
     connection: sa.Connection, who: str, asked: wired.BulkRequest, matched: int, applied: Sequence[Applied]
 ) -> None:
-    done = [one.id for one in applied if one.job is not None]
+    done = sum(one.job is not None for one in applied)
     details = {"priority": asked.priority} if asked.priority is not None else {}
     request = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"ids"})
-    audit.record_all(connection, who, "job.bulk", [(None, {**request, "matched": matched, "done": len(done)})])
-    audit.record_all(connection, who, f"job.{asked.action}", [(job_id, {**details, "bulk": True}) for job_id in done])
+    audit.record_all(connection, who, "job.bulk", [(None, {**request, "matched": matched, "done": done})])
+    audit.record_applied(connection, who, asked.action, applied, bulk=True, **details)

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import retention
+from jobqueue_bridge import audit, retention
 from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines import left_behind
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.clear import archive, bar, jobs_in_words
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, err, print_json
@@ -73,6 +74,8 @@ def cleanup(
     if found.going and not dry_run:
         if not force and not typer.confirm(_question(found), err=True):
             raise SystemExit(FAILED)
+        with engine.begin() as connection:
+            audit.record(connection, who(), "queue.cleanup", **_in_short(found))
         archived = archive(engine, found.jobs, found.older_than_days) if found.jobs else 0
         removed = _each("Removing originals", found.removable, lambda kept: _remove_kept(journal, kept))
         swept = _each("Removing unfinished files", found.orphans or (), _remove_orphan)
@@ -118,6 +121,15 @@ def _question(found: Found) -> str:
     if found.removable:
         return "Remove them for good? Changes whose originals are removed can not be undone."
     return "Remove them for good?" if found.orphans else "Move them to the archive?"
+
+
+def _in_short(found: Found) -> dict[str, Any]:
+    return {
+        "olderThanDays": found.older_than_days,
+        "jobs": found.jobs,
+        "originals": len(found.removable),
+        "unfinished": len(found.orphans or ()),
+    }
 
 
 def _each(what: str, items: Sequence[Item], remove: Callable[[Item], bool]) -> int:

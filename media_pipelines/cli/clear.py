@@ -8,9 +8,10 @@ import sqlalchemy as sa
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jobqueue_bridge import retention
+from jobqueue_bridge import audit, retention
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import JobStatus
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, err, print_json
 
@@ -37,7 +38,11 @@ def clear(
         count = retention.count_finished(connection, statuses=status.statuses)
     if count and not force and not typer.confirm(f"Move {jobs_in_words(count, status)} to the archive?", err=True):
         raise SystemExit(FAILED)
-    cleared = archive(engine, count, statuses=status.statuses) if count else 0
+    cleared = 0
+    if count:
+        with engine.begin() as connection:
+            audit.record(connection, who(), "queue.clear", status=status.value, jobs=count)
+        cleared = archive(engine, count, statuses=status.statuses)
     if as_json:
         print_json({"status": status.value, "cleared": cleared})
     elif cleared:

@@ -5,12 +5,13 @@ from typing import Any
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import archive, lifecycle, params, queue, strict_json, videos
+from jobqueue_bridge import archive, audit, lifecycle, params, queue, strict_json, videos
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.api.reading import archived_details, archived_log, details
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
 from jobqueue_bridge.vocabulary import FINAL, PRIORITY_DEFAULT, JobStatus, JobType, Origin
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.cleanup import cleanup
 from media_pipelines.cli.clear import clear
 from media_pipelines.cli.database import engine_for, require_platform
@@ -46,6 +47,7 @@ def create(
     asked = queue.NewJob(kind, raw, rank, vram_required=vram, max_retries=max_retries, origin=Origin.CLI)
     with engine_for(settings).begin() as connection:
         job = queue.enqueue(connection, asked, settings)
+        audit.record(connection, who(), "job.create", job.id, type=job.type)
         if wait:
             require_platform(settings)
     report(settings, job, wait=wait, as_json=as_json)

@@ -1,22 +1,23 @@
 """`jobs cancel`, `pause`, `resume`, `retry`, `priority`: of one job, of some, or of all that a filter finds."""
 
-import getpass
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import typer
 from rich.progress import track
 
-from jobqueue_bridge import lifecycle, queue
+from jobqueue_bridge import audit, lifecycle, queue
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.lifecycle import Action, Applied
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.finding import REFERENCE, find
-from media_pipelines.cli.output import FAILED, err, fail, print_json
+from media_pipelines.cli.output import FAILED, err, print_json
 from media_pipelines.cli.printable import printable
 
 _CONFIRMED_WITHIN_S = 3.0
@@ -111,6 +112,7 @@ def priority(
     """Change a job's priority; the order of the queue follows at once."""
     with engine_for(load_settings()).begin() as connection:
         job = lifecycle.reprioritise(connection, find(connection, reference).id, rank)
+        audit.record(connection, who(), "job.priority", job.id, priority=rank)
     if as_json:
         print_json(wire.Job.model_validate(job).model_dump(mode="json"))
     else:
@@ -130,16 +132,33 @@ def _act(action: Action, references: Sequence[str], filters: queue.Filters | Non
     if bool(references) == (filters is not None):
         raise typer.BadParameter("name jobs by their ids, or all of some kind by --status, --type, --category, --all")
     engine = engine_for(load_settings())
-    if filters is None:
-        with engine.begin() as connection:
-            named = dict.fromkeys(find(connection, reference).id for reference in references)
-            return _Report(action, lifecycle.apply(connection, action, list(named), force=force))
+    details: dict[str, Any] = {"force": force} if action is Action.RETRY else {}
+    if filters is not None:
+        return _act_on_all(engine, action, filters, details, force=force)
+    with engine.begin() as connection:
+        named = dict.fromkeys(find(connection, reference).id for reference in references)
+        applied = lifecycle.apply(connection, action, list(named), force=force)
+        audit.record_applied(connection, who(), action, applied, **details)
+    return _Report(action, applied)
+
+
+def _act_on_all(
+    engine: sa.Engine, action: Action, filters: queue.Filters, details: dict[str, Any], *, force: bool
+) -> "_Report":
     with engine.connect() as connection:
         total = lifecycle.count_for(connection, action, filters)
     question = f"{action.value.capitalize()} {total} job{'' if total == 1 else 's'}?"
     if total and not force and not typer.confirm(question, err=True):
         raise SystemExit(FAILED)
-    each = lifecycle.apply_to_all(engine, action, filters, force=force)
+    chosen = {name: value for name, value in vars(filters).items() if value is not None}
+    with engine.begin() as connection:
+        asked = {"action": action.value, "filter": chosen, "matched": total, **details}
+        audit.record_all(connection, who(), "job.bulk", [(None, asked)])
+
+    def note(connection: sa.Connection, applied: Sequence[Applied]) -> None:
+        audit.record_applied(connection, who(), action, applied, bulk=True, **details)
+
+    each = lifecycle.apply_to_all(engine, action, filters, force=force, also=note)
     shown = track(each, total=total, description="", console=err, disable=not err.is_terminal, transient=True)
     return _Report(action, shown)
 
@@ -205,7 +224,8 @@ def _switch(references: Sequence[str], filters: queue.Filters | None, *, paused:
     if references or filters is not None:
         raise typer.BadParameter("--queue is about the whole queue: name no jobs and no filter beside it")
     with engine_for(load_settings()).begin() as connection:
-        found = lifecycle.pause_queue(connection, _user()) if paused else lifecycle.resume_queue(connection)
+        found = lifecycle.pause_queue(connection, who()) if paused else lifecycle.resume_queue(connection)
+        audit.record(connection, who(), "queue.pause" if paused else "queue.resume")
         active = _running(connection)
     if as_json:
         print_json({"pausedAt": found.paused_at, "pausedBy": found.paused_by})
@@ -217,10 +237,3 @@ def _switch(references: Sequence[str], filters: queue.Filters | None, *, paused:
 
 def _running(connection: sa.Connection) -> int:
     return queue.count(connection, queue.Filters(status=JobStatus.RUNNING))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except OSError:
-        fail("Who asks? Neither the environment nor the system's accounts tell")

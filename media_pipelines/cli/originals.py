@@ -5,10 +5,11 @@ from contextlib import suppress
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import archive, file_changes, videos
+from jobqueue_bridge import archive, audit, file_changes, videos
 from jobqueue_bridge.errors import ChangeNotFound, JobNotFound, VideoNotFound
 from jobqueue_bridge.file_changes import ChangeAction, FileChange
 from jobqueue_bridge.settings import load_settings
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import USAGE, err, fail, print_json
 from media_pipelines.cli.printable import printable
@@ -37,6 +38,8 @@ def restore(
             journal.require_undoable(change)
         else:
             change = journal.undo(change)
+            with engine.begin() as connection:
+                audit.record(connection, who(), "video.restore", change.job_id, **_facts(change))
     except (MediaError, OSError) as error:
         fail(printable(str(error)))
     if as_json:
@@ -69,6 +72,10 @@ def _said(change: FileChange, *, dry_run: bool) -> str:
     if change.action is ChangeAction.MOVE:
         return f"{change.target} {would} {change.path} again"
     return f"{change.path} {would} the original again"
+
+
+def _facts(change: FileChange) -> dict[str, str]:
+    return {"changeId": str(change.id), "videoId": str(change.video_id), "path": change.path}
 
 
 def _wire(change: FileChange, *, dry_run: bool) -> dict[str, object]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import typer
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import audit, queue
 from jobqueue_bridge.queue import StaleJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import err, print_json
 from media_pipelines.cli.printable import printable
@@ -47,8 +48,10 @@ def _recovered(settings: Settings) -> Iterator[Recovered]:
         reason = f"no heartbeat for {stale.silent_s:.0f} s" if stale.silent_s < float("inf") else "it has no lease"
         status = rescue(settings, stale, reason)
         if status is not None:
-            with engine_for(settings).connect() as connection:
-                yield Recovered(queue.get(connection, stale.id), reason, status)
+            with engine_for(settings).begin() as connection:
+                audit.record(connection, who(), "job.recover", stale.id, reason=reason)
+                recovered = queue.get(connection, stale.id)
+            yield Recovered(recovered, reason, status)
 
 
 def _stale(settings: Settings) -> list[StaleJob]:

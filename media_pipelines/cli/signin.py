@@ -1,6 +1,5 @@
 """`signin`: a link that signs somebody in to the Jobs page, once."""
 
-import getpass
 import webbrowser
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from jobqueue_bridge import tokens
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.tokens import SignedElsewhere
+from media_pipelines.cli.asking import user
 from media_pipelines.cli.output import FAILED, USAGE, fail
 from media_pipelines.platform.lock import addresses
 
@@ -32,10 +32,3 @@ def signin(
 def link_for(settings: Settings, api_url: str, name: str = "") -> str:
     """The code stands in the fragment, which no browser sends and no server logs. Raises SignedElsewhere, OSError."""
     return f"{api_url}/#signin={tokens.sign_code(settings, name or user())}"
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "media-pipelines"

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jobqueue_bridge import outcomes, queue, videos
+from jobqueue_bridge import audit, outcomes, queue, videos
 from jobqueue_bridge.errors import JobAlreadyLive
 from jobqueue_bridge.policy import Policy, load_policy
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.jobs import AS_JSON
 from media_pipelines.cli.library_paths import in_library
@@ -154,6 +155,7 @@ class _Enqueueing:
                 job = queue.enqueue(connection, self._asked(connection, verdict.path), self._settings)
             except JobAlreadyLive as live:
                 return replace(verdict, decision=Skip(f"Job {live.job_id} works on it already", "queued"))
+            audit.record(connection, who(), "job.create", job.id, type=job.type)
         return replace(verdict, job_id=job.id)
 
     def _asked(self, connection: sa.Connection, path: str) -> queue.NewJob:

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 import typer
 from pydantic.alias_generators import to_camel
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import audit, queue, videos
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import JobAlreadyLive, VideoNotFound
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobType, Origin
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.jobs import AS_JSON, report
 from media_pipelines.cli.library_paths import in_library, lies_below, relative
@@ -43,10 +44,12 @@ def scan(
 def _enqueued_or_live(connection: sa.Connection, asked: queue.NewJob, settings: Settings) -> queue.Job:
     """A scan of the same folder that has not ended is as good as a new one."""
     try:
-        return queue.enqueue(connection, asked, settings)
+        job = queue.enqueue(connection, asked, settings)
     except JobAlreadyLive as error:
         err.print(f"Job {error.job_id} scans it already")
         return queue.get(connection, error.job_id)
+    audit.record(connection, who(), "job.create", job.id, type=job.type)
+    return job
 
 
 @app.command("list")
@@ -130,6 +133,7 @@ def forget(
             raise SystemExit(FAILED)
         if not videos.forget(connection, video.id):
             fail(f"{printable(video.path)} has come back meanwhile")
+        audit.record(connection, who(), "video.forget", videoId=str(video.id), path=video.path)
     typer.echo(f"Forgot {printable(video.path)}")
 
 

@@ -4,8 +4,9 @@ from uuid import UUID
 
 import typer
 
-from jobqueue_bridge import webhooks
+from jobqueue_bridge import audit, webhooks
 from jobqueue_bridge.settings import load_settings
+from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, USAGE, fail, out, print_rows
 from media_pipelines.cli.printable import printable
@@ -72,6 +73,7 @@ def test() -> None:
     with engine_for(settings).begin() as connection:
         webhooks.sync(connection, settings)
         count = webhooks.add_test(connection)
+        audit.record(connection, who(), "webhook.test", messages=count)
     if not count:
         fail("The settings name no webhook", USAGE)
     out.print(f"{count} on the way; `media-pipelines webhooks messages` shows what became of them")
@@ -89,6 +91,7 @@ def retry(
     with engine_for(load_settings()).begin() as connection:
         ids = wanted or [message.id for message in webhooks.newest(connection, 1000, failed_only=True)]
         sent = sum(webhooks.send_again(connection, each) for each in ids)
+        audit.record(connection, who(), "webhook.retry", messages=sent)
     if wanted and not sent:
         fail(f"There is no message {message_id}", FAILED)
     out.print(f"{sent} on the way")

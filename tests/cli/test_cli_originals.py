@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from jobqueue_bridge import audit
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.file_changes import FileChange
 from jobqueue_bridge.lease import Lease
@@ -63,6 +64,16 @@ def test_an_original_comes_back_whatever_names_it(cli: Cli, replaced: Replace, l
     assert (ended.json["path"], ended.json["state"]) == ("inbox/a.mp4", "undone")
     assert [path.read_bytes() for path in (library / "inbox").iterdir()] == [b"the old one"]
     assert cli("restore", named).code == 1, "nothing is left to undo"
+
+
+def test_what_was_restored_stands_in_the_audit_log(
+    cli: Cli, replaced: Replace, library: Path, connection: sa.Connection
+) -> None:
+    change = replaced("a.mp4")
+    assert cli("restore", str(change.video_id)).code == 0
+    [entry] = audit.page(connection, limit=10).entries
+    assert (entry.action, entry.job_id) == ("video.restore", change.job_id)
+    assert entry.details == {"changeId": str(change.id), "videoId": str(change.video_id), "path": "inbox/a.mp4"}
 
 
 def test_a_dry_run_restores_nothing(cli: Cli, replaced: Replace, library: Path) -> None:

@@ -98,12 +98,22 @@ function Types({ byType }) {
   </table></div></section>`;
 }
 
-/** "job.cancel" → "cancelled a job" */
-const DONE = { create: "created", cancel: "cancelled", pause: "paused", resume: "resumed", retry: "retried", priority: "changed the priority of" };
+/** "job.cancel" → "cancelled job" */
+const DONE = { recover: "took back from a dead run the", create: "created", cancel: "cancelled", pause: "paused", resume: "resumed", retry: "retried", priority: "changed the priority of" };
+
+const ELSEWHERE = {
+  "session.signin": () => "signed in",
+  "queue.clear": ({ jobs }) => `moved ${count(jobs)} finished jobs to the archive`,
+  "queue.cleanup": ({ jobs, originals, unfinished }) => `cleaned up: ${count(jobs)} old jobs, ${count(originals)} kept originals, ${count(unfinished)} unfinished files`,
+  "video.restore": ({ path }) => `brought back ${path}, by undoing job`,
+  "video.forget": ({ path }) => `forgot ${path}`,
+  "webhook.test": () => "sent a test message to the webhooks",
+  "webhook.retry": ({ messages }) => `sent ${count(messages)} messages to webhooks again`,
+};
 
 function told({ action, details }) {
   const [what, verb] = action.split(".");
-  if (action === "session.signin") return "signed in";
+  if (ELSEWHERE[action]) return ELSEWHERE[action](details ?? {});
   if (verb === "bulk") return `changed many jobs at once${details?.action ? ` (${details.action})` : ""}`;
   return `${DONE[verb] ?? verb} ${what === "queue" ? "the queue" : "job"}`;
 }
