@@ -91,9 +91,19 @@ class Likeness:
 
 
 @dataclass(frozen=True)
+class End:
+    """The last video of a page."""
+
+    created_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True)
 class Page:
     videos: Sequence[Video]
     total: int
+    end: End | None = None
+    """Behind which video the next page begins; None: there is none."""
 
 
 _COLUMNS = [videos.c[item.name] for item in fields(Video)]
@@ -138,10 +148,16 @@ def find(connection: sa.Connection, reference: str) -> Video:
 
 
 def page(
-    connection: sa.Connection, *, search: str | None = None, limit: int, offset: int = 0, missing: bool = False
+    connection: sa.Connection,
+    *,
+    search: str | None = None,
+    limit: int,
+    offset: int = 0,
+    after: End | None = None,
+    missing: bool = False,
 ) -> Page:
     """Newest first; `search` looks in title, file name and path, ignoring case. `missing`: those whose files are gone
-    instead of those that are there."""
+    instead of those that are there. `after` begins behind a video: rows that come or go meanwhile shift nothing."""
     wanted = storable(search or "")
     contains = [column.icontains(wanted, autoescape=True) for column in (videos.c.path, videos.c.title)]
     conditions: list[sa.ColumnElement[bool]] = [
@@ -150,14 +166,18 @@ def page(
     if wanted:
         conditions.append(sa.or_(*contains))
     total = connection.scalar(sa.select(sa.func.count()).select_from(videos).where(*conditions))
+    newest = (videos.c.created_at, videos.c.id)
+    if after is not None:
+        conditions.append(sa.tuple_(*newest) < sa.tuple_(sa.literal(after.created_at), sa.literal(after.id)))
     rows = connection.execute(
         sa.select(*_COLUMNS)
         .where(*conditions)
-        .order_by(videos.c.created_at.desc(), videos.c.id.desc())
-        .limit(limit)
+        .order_by(*(column.desc() for column in newest))
+        .limit(limit + 1)
         .offset(offset)
-    )
-    return Page([_video(row) for row in rows], total or 0)
+    ).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page([_video(row) for row in rows[:limit]], total or 0, End(last.created_at, last.id) if last else None)
 
 
 def known_at(connection: sa.Connection, paths: Sequence[str]) -> dict[str, Known]:

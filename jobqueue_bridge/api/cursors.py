@@ -4,9 +4,11 @@ import base64
 import binascii
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from jobqueue_bridge import videos
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
 from jobqueue_bridge.listing import Order, Place
 
@@ -38,6 +40,22 @@ def _is_sound(place: Place) -> bool:
     return len(texts) == len(wanted) and all(
         isinstance(text, str) and kind.fullmatch(text) for kind, text in zip(wanted, texts, strict=True)
     )
+
+
+def written_video(end: videos.End) -> str:
+    return _packed(["video", end.created_at.astimezone(UTC).isoformat(), str(end.id)])
+
+
+def read_video(text: str) -> videos.End:
+    """Raises InvalidJob."""
+    try:
+        kind, at, video_id = _unpacked(text)
+        end = videos.End(datetime.fromisoformat(at), UUID(video_id))
+    except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+        raise _bad("is no nextCursor of this list") from error
+    if kind != "video" or end.created_at.tzinfo is None:
+        raise _bad("is no nextCursor of this list")
+    return end
 
 
 def written_number(number: int) -> str:

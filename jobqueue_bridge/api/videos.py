@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from jobqueue_bridge import videos
-from jobqueue_bridge.api import library_files, wire
+from jobqueue_bridge.api import cursors, library_files, wire
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, VideoId
 from jobqueue_bridge.api.job_routes import JobRoute
@@ -28,9 +28,11 @@ router = APIRouter(
 
 @router.get("")
 def list_videos(database: Database, asked: Annotated[wire.ListVideos, Query()]) -> wire.VideoList:
-    """Newest first."""
+    """Newest first. Pages by number shift when videos arrive; those by `cursor` do not."""
+    after = cursors.read_video(asked.cursor) if asked.cursor else None
+    offset = 0 if after else asked.offset
     with database.connect() as connection:
-        found = videos.page(connection, search=asked.search, limit=asked.limit, offset=asked.offset)
+        found = videos.page(connection, search=asked.search, limit=asked.limit, offset=offset, after=after)
     return wire.VideoList.of(asked, found)
 
 

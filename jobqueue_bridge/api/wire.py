@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -195,6 +195,11 @@ class _Paged(BaseModel):
 
     page: int = Field(default=1, ge=1, le=PAGE_MAX)
     limit: int = Field(default=20, ge=1, le=LIMIT_MAX, description="Results per page.")
+    cursor: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="`nextCursor` of the page before: rows that come or go meanwhile neither repeat nor hide another.",
+    )
 
     @property
     def offset(self) -> int:
@@ -210,11 +215,6 @@ class ListJobs(_Paged):
     created_to: Annotated[Moment | None, _or_empty("date-time")] = Field(default=None, description="Exclusive.")
     text: Annotated[SearchText | None, BeforeValidator(_none_if_empty)] = None
     sort: Order = Order.NEWEST
-    cursor: str | None = Field(
-        default=None,
-        max_length=1000,
-        description="`nextCursor` of the page before: rows that come or go meanwhile neither repeat nor hide another.",
-    )
 
     @property
     def wanted(self) -> Wanted:
@@ -309,8 +309,15 @@ class Pagination(Wire):
     next_cursor: str | None = Field(default=None, description="For `cursor`; null on the last page.")
 
     @classmethod
-    def of(cls, asked: _Paged, total: int) -> "Pagination":
-        return cls(page=asked.page, limit=asked.limit, total=total, total_pages=-(-total // asked.limit))
+    def of(cls, asked: _Paged, total: int, end: str | None, *, is_exact: bool = True) -> Self:
+        return cls(
+            page=None if asked.cursor else asked.page,
+            limit=asked.limit,
+            total=total,
+            total_is_exact=is_exact,
+            total_pages=-(-total // asked.limit),
+            next_cursor=end,
+        )
 
 
 class JobList(Wire):
@@ -319,15 +326,10 @@ class JobList(Wire):
 
     @classmethod
     def of(cls, asked: ListJobs, found: Listed) -> "JobList":
-        pagination = Pagination(
-            page=None if asked.cursor else asked.page,
-            limit=asked.limit,
-            total=found.total,
-            total_is_exact=found.is_exact,
-            total_pages=-(-found.total // asked.limit),
-            next_cursor=found.end and cursors.written(found.end),
+        end = cursors.written(found.end) if found.end else None
+        return cls(
+            data=_each(Job, found.jobs), pagination=Pagination.of(asked, found.total, end, is_exact=found.is_exact)
         )
-        return cls(data=_each(Job, found.jobs), pagination=pagination)
 
 
 class GpuStats(Wire):
@@ -458,7 +460,8 @@ class VideoList(Wire):
 
     @classmethod
     def of(cls, asked: ListVideos, found: videos.Page) -> "VideoList":
-        return cls(data=_each(Video, found.videos), pagination=Pagination.of(asked, found.total))
+        end = cursors.written_video(found.end) if found.end else None
+        return cls(data=_each(Video, found.videos), pagination=Pagination.of(asked, found.total, end))
 
 
 Answer = TypeVar("Answer", bound=Wire)

@@ -6,6 +6,11 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import sqlalchemy as sa
+
+from jobqueue_bridge.api import cursors
+from jobqueue_bridge.listing import Order, Place
+from jobqueue_bridge.tables import videos
 
 VIDEOS = "/api/media/videos"
 Add = Callable[..., UUID]
@@ -45,6 +50,54 @@ def test_pages_cover_every_video_once(api: httpx.Client, add_video: Add) -> None
     assert [len(page["data"]) for page in pages] == [2, 2, 1]
     assert {video["id"] for page in pages for video in page["data"]} == added
     assert pages[0]["pagination"].items() >= {"page": 1, "limit": 2, "total": 5, "totalPages": 3}.items()
+
+
+def test_pages_by_cursor_show_every_video_once_although_others_come_and_go(
+    api: httpx.Client, add_video: Add, connection: sa.Connection
+) -> None:
+    added = [str(add_video(f"inbox/{number}.mp4")) for number in range(5)]
+    add_video("elsewhere/0.mp4")
+    shown: list[str] = []
+    cursor: str | None = None
+    while not shown or cursor:
+        asked = {"search": "inbox", "limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = api.get(VIDEOS, params=asked).json()
+        shown += [video["id"] for video in page["data"]]
+        cursor = page["pagination"]["nextCursor"]
+        add_video(f"inbox/new{len(shown)}.mp4")
+        connection.execute(sa.delete(videos).where(videos.c.id == UUID(shown[0])))
+        connection.commit()
+
+    assert shown == added[::-1]
+    assert page["pagination"].items() >= {"page": None, "limit": 2, "nextCursor": None}.items()
+
+
+def test_videos_of_one_instant_are_each_on_one_page(
+    api: httpx.Client, add_video: Add, connection: sa.Connection
+) -> None:
+    added = {str(add_video(f"inbox/{number}.mp4")) for number in range(3)}
+    connection.execute(sa.update(videos).values(created_at="2026-02-13 10:30:00.123456+00"))
+    connection.commit()
+
+    first = api.get(VIDEOS, params={"limit": 2}).json()
+    second = api.get(VIDEOS, params={"limit": 2, "cursor": first["pagination"]["nextCursor"]}).json()
+
+    assert (len(first["data"]), len(second["data"])) == (2, 1)
+    assert {video["id"] for video in (*first["data"], *second["data"])} == added
+
+
+@pytest.mark.parametrize("cursor", ["x", "é", "W10", "eyJhIjoxfQ", "bnVsbA", cursors.written_number(5)])
+def test_what_is_no_cursor_of_videos_is_refused(api: httpx.Client, cursor: str) -> None:
+    refused = api.get(VIDEOS, params={"cursor": cursor})
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "cursor"
+
+
+def test_a_cursor_of_jobs_is_none_of_videos(api: httpx.Client) -> None:
+    of_jobs = cursors.written(Place(Order.NEWEST, ("2026-02-13 10:30:00",), UUID(int=1)))
+
+    assert api.get(VIDEOS, params={"cursor": of_jobs}).status_code == 422
 
 
 @pytest.mark.parametrize(

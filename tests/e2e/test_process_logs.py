@@ -55,4 +55,5 @@ def test_a_token_in_an_address_is_in_no_log(platform: Platform) -> None:
 
     [line] = eventually(of_request, bool, timeout_s=10)
     assert (line["method"], line["path"], line["status"]) == ("GET", "/api/media/jobs", 401)
+    assert "uvicorn.access" not in {each["logger"] for each in _lines(platform)}
     assert token not in "".join(file.read_text() for file in platform.settings.logs_dir.iterdir())
