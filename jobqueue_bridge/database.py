@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import psycopg
@@ -21,6 +22,9 @@ from jobqueue_bridge.text import storable
 _CONNECT_TIMEOUT_S = 5
 # Half-open connections (a host that vanished) are noticed by the kernel within about 25 s, idle or waiting for an ack.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+# Every statement reads a few rows by an index: to start workers or a compiler for one costs more than it does.
+_SESSION = ("timezone=UTC", "application_name=media-pipelines", "max_parallel_workers_per_gather=0", "jit=off")
+_TRUSTED_S = 1.0  # a connection that was used so lately still stands
 _INT_DIGITS_MAX = 4_000  # Python refuses to convert more than 4300
 
 
@@ -36,7 +40,6 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
         url,
         pool_size=16,  # kept once they were needed at the same time: a connection costs more than most statements
         max_overflow=0,
-        pool_pre_ping=True,
         pool_recycle=1800,
         json_serializer=_to_json,
         json_deserializer=_from_json,
@@ -47,7 +50,24 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
         },
     )
     sa.event.listen(engine, "connect", _read_any_instant)
+    sa.event.listen(engine, "checkin", _begin_rest)
+    sa.event.listen(engine, "checkout", partial(_ping_after_rest, engine.dialect))
     return engine
+
+
+def _begin_rest(_: object, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info["rests_since_s"] = time.monotonic()
+
+
+def _ping_after_rest(dialect: sa.Dialect, connection: Any, record: sa.pool.ConnectionPoolEntry, _: object) -> None:
+    """As SQLAlchemy's pre-ping does, but not before each of many statements in a row: that is a round trip for each."""
+    now_s = time.monotonic()
+    if now_s - record.info.get("rests_since_s", now_s) < _TRUSTED_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except psycopg.Error as error:
+        raise sa.exc.InvalidatePoolError from error  # all of them are as old: the pool opens new ones
 
 
 def is_away(error: sa.exc.DBAPIError) -> bool:
@@ -91,9 +111,7 @@ def _read_any_instant(connection: Any, _: object) -> None:
 def _options(url: sa.URL) -> str:
     """Those of the URL, a search_path for instance, and ours."""
     given = url.query.get("options", ())
-    return " ".join(
-        [*((given,) if isinstance(given, str) else given), "-c timezone=UTC -c application_name=media-pipelines"]
-    )
+    return " ".join([*((given,) if isinstance(given, str) else given), *(f"-c {setting}" for setting in _SESSION)])
 
 
 def _to_json(value: Any) -> str:
@@ -117,10 +135,11 @@ def _storable_json(value: Any) -> Any:
 
 def _from_json(text: str | bytes) -> Any:
     """jsonb holds numbers and depths that Python cannot take; another program's row must not stop the dispatcher."""
+    plain = text if isinstance(text, str) else text.decode()
     try:
-        return json.loads(text, parse_int=_int, parse_float=_float)
+        return _DECODER.decode(plain)
     except RecursionError:
-        return text if isinstance(text, str) else text.decode()
+        return plain
 
 
 def _int(digits: str) -> int | str:
@@ -130,6 +149,9 @@ def _int(digits: str) -> int | str:
 def _float(digits: str) -> float | str:
     number = float(digits)
     return number if math.isfinite(number) else digits
+
+
+_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float)
 
 
 def listen(

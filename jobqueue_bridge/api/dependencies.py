@@ -11,7 +11,7 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tokens import Identity
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
@@ -19,11 +19,11 @@ def _settings(request: Request) -> Settings:
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 
-def _database(settings: CurrentSettings) -> sa.Engine:
+async def _database(settings: CurrentSettings) -> sa.Engine:
     return engine_for(settings)
 
 
-def _me(request: Request) -> Identity:
+async def _me(request: Request) -> Identity:
     identity: Identity = request.state.identity
     return identity
 
@@ -32,7 +32,7 @@ Database = Annotated[sa.Engine, Depends(_database)]
 Me = Annotated[Identity, Depends(_me)]
 
 
-def _who(me: Me) -> str:
+async def _who(me: Me) -> str:
     return me.name
 
 
