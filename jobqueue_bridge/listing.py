@@ -91,6 +91,9 @@ _KEYS: Mapping[str, tuple[sa.ColumnElement[Any], ...]] = MappingProxyType(
 )
 
 
+_COLUMNS = queue.columns_of(jobs)
+
+
 def keys_of(order: Order) -> tuple[sa.ColumnElement[Any], ...]:
     return _KEYS[order.removeprefix("-")]
 
@@ -153,7 +156,7 @@ def _listed(
     found = shown.cte("shown").prefix_with("MATERIALIZED", dialect="postgresql")
     texts = [sa.cast(key, sa.Text).label(f"key_{at}") for at, key in enumerate(keys_of(order))]
     rows = connection.execute(
-        sa.select(*queue.columns_of(jobs), *texts).join(found, found.c.id == jobs.c.id).order_by(*sorted_by)
+        sa.select(*_COLUMNS, *texts).join(found, found.c.id == jobs.c.id).order_by(*sorted_by)
     ).all()
     last = rows[limit - 1] if len(rows) > limit else None
     end = Place(order, tuple(getattr(last, text.name) for text in texts), last.id) if last else None

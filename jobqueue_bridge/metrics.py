@@ -21,10 +21,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from jobqueue_bridge import counters, lifecycle, nvml, queue, windows
+from jobqueue_bridge import counters, lifecycle, nvml, queue, stats, windows
 from jobqueue_bridge.counters import BOUNDS_S, Counter, Kind
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import job_tallies, jobs, utcnow, vram_learned
+from jobqueue_bridge.tables import jobs, utcnow, vram_learned
 from jobqueue_bridge.vocabulary import FINAL, JobStatus, Outcome, ResourceCategory
 
 _KIND = ("type", "resourceCategory")
@@ -36,8 +36,7 @@ class Look:
     """Everything that one scrape shows."""
 
     settings: Settings
-    tallies: Mapping[tuple[str, str, str], int]
-    """Jobs by status, type and category."""
+    tallies: Mapping[stats.Kind, int]
     counted: Mapping[Kind, Counter]
     ready: Mapping[str, tuple[int, float]]
     """By category: how many could start now, and how long the oldest has waited, in seconds."""
@@ -55,20 +54,14 @@ def look(connection: sa.Connection, settings: Settings, live: Mapping[int, nvml.
     is_paused = switch.paused_at is not None
     return Look(
         settings,
-        _tallies(connection),
+        stats.by_kind(connection),
         counters.read(connection),
         {} if is_paused else _ready(connection, settings),
-        queue.vram_used_mb(connection),
+        stats.vram_used_mb(connection),
         [(row.type, row.codec, row.resolution, row.max_mb) for row in connection.execute(learned)],
         is_paused,
         live,
     )
-
-
-def _tallies(connection: sa.Connection) -> dict[tuple[str, str, str], int]:
-    kind = (job_tallies.c.status, job_tallies.c.type, job_tallies.c.resource_category)
-    rows = connection.execute(sa.select(*kind, sa.func.sum(job_tallies.c.jobs)).group_by(*kind))
-    return {(status, job_type, category): int(n) for status, job_type, category, n in rows}
 
 
 def _ready(connection: sa.Connection, settings: Settings) -> dict[str, tuple[int, float]]:
@@ -165,8 +158,7 @@ def _vram_learned(seen: Look) -> Metric:
 def _by_status(seen: Look) -> Metric:
     metric = GaugeMetricFamily("media_queue_jobs", "Rows of the queue", labels=("status", *_KIND))
     for labels, n in sorted(seen.tallies.items()):
-        if n:
-            metric.add_metric(labels, n)
+        metric.add_metric(labels, n)
     return metric
 
 

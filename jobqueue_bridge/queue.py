@@ -485,100 +485,10 @@ def attempts(connection: sa.Connection, job_id: UUID) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in rows]
 
 
-@dataclass(frozen=True)
-class Stats:
-    by_status: dict[JobStatus, int]
-    by_type: dict[str, int]
-    vram_used_mb: int
-    vram_used_mb_by_gpu: Mapping[int | None, int]
-    """None: of jobs that do not say on which GPU they are."""
-    average_processing_s: float
-    """Mean of the newest thousand completed jobs."""
-
-
-def stats(connection: sa.Connection) -> Stats:
-    by_status = _counts(connection, job_tallies.c.status)
-    newest = (
-        sa.select((jobs.c.completed_at - jobs.c.started_at).label("took"))
-        .where(status_in([JobStatus.COMPLETED]), jobs.c.started_at.is_not(None))
-        .order_by(jobs.c.created_at.desc())
-        .limit(1000)
-        .subquery()
-    )
-    took = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.avg(newest.c.took))))
-    used = vram_used_mb(connection)
-    return Stats(
-        by_status={status: by_status.get(status.value, 0) for status in JobStatus},
-        by_type=_counts(connection, job_tallies.c.type),
-        vram_used_mb=sum(used.values()),
-        vram_used_mb_by_gpu=used,
-        average_processing_s=float(took or 0),
-    )
-
-
-def vram_used_mb(connection: sa.Connection) -> dict[int | None, int]:
-    """What running jobs reserve, by GPU; None: of jobs that say of none."""
-    gpu, declared = gpu_of_first_unit(jobs.c.vram_units), sa.func.coalesce(sa.func.sum(jobs.c.vram_required), 0)
-    rows = connection.execute(sa.select(gpu, declared).where(status_in([JobStatus.RUNNING])).group_by(gpu))
-    return {row[0]: int(row[1]) for row in rows}
-
-
-def counts_by_kind(connection: sa.Connection) -> dict[tuple[str, str, str], int]:
-    """By status, type and category, as far as there are any."""
-    total, kind = sa.func.sum(job_tallies.c.jobs), job_tallies.c
-    names = (kind.status, kind.type, kind.resource_category)
-    rows = connection.execute(sa.select(*names, total).group_by(*names).having(total != 0))
-    return {(row[0], row[1], row[2]): int(row[3]) for row in rows}
-
-
-@dataclass(frozen=True)
-class Waits:
-    oldest_s: float | None
-    """Since when the oldest job waits that could start; None: there is none."""
-    reasons: Sequence[tuple[str, int]]
-    """What the head of the line waits for, and how many jobs each; the commonest first."""
-
-
-def waits(connection: sa.Connection) -> Waits:
-    oldest_s = connection.scalar(sa.select(sa.func.extract("epoch", utcnow() - _oldest_ready())))
-    count = sa.func.count()
-    reasons = connection.execute(
-        sa.select(jobs.c.waiting_reason, count)
-        .where(status_in([JobStatus.PENDING]), jobs.c.queue_position.is_not(None), jobs.c.waiting_reason.is_not(None))
-        .group_by(jobs.c.waiting_reason)
-        .order_by(count.desc(), jobs.c.waiting_reason)
-    )
-    found_s = None if oldest_s is None else round(max(0.0, float(oldest_s)), 3)
-    return Waits(found_s if found_s is None or found_s < 1e12 else None, [(row[0], row[1]) for row in reasons])
-
-
-def _oldest_ready() -> sa.ScalarSelect[datetime]:
-    """From the head of each category's line at each priority: looked for by age alone, all that have ended would be
-    passed over first."""
-    ranks = range(PRIORITY_HIGHEST, PRIORITY_LOWEST + 1)
-    lines = sa.values(sa.column("category", sa.Text), sa.column("rank", sa.Integer), name="lines").data(
-        [(category.value, rank) for category in ResourceCategory for rank in ranks]
-    )
-    head = (
-        sa.select(jobs.c.created_at)
-        .where(is_ready(), jobs.c.resource_category == lines.c.category, jobs.c.priority == lines.c.rank)
-        .order_by(jobs.c.created_at)
-        .limit(1)
-        .lateral("head")
-    )
-    return sa.select(sa.func.min(head.c.created_at)).select_from(lines.join(head, sa.true())).scalar_subquery()
-
-
 def tally(status: JobStatus) -> sa.ScalarSelect[int]:
     """How many jobs have a status, for a statement that asks for more."""
     total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0), sa.BigInteger))
     return total.where(job_tallies.c.status == status.value).scalar_subquery()
-
-
-def _counts(connection: sa.Connection, column: sa.Column[Any]) -> dict[str, int]:
-    total = sa.func.sum(job_tallies.c.jobs)
-    rows = connection.execute(sa.select(column, total).group_by(column).having(total != 0))
-    return {row[0]: int(row[1]) for row in rows}
 
 
 # Moving

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response, Security
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from jobqueue_bridge import audit, idempotency, listing, queue, videos
+from jobqueue_bridge import audit, idempotency, listing, queue, stats, videos
 from jobqueue_bridge.api import cursors, wire, wire_stats
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, Who
@@ -65,9 +65,8 @@ def queue_statistics(request: Request, database: Database, settings: CurrentSett
 
     def count() -> bytes:
         with database.connect() as connection:
-            basic = wire.Stats.of(queue.stats(connection), settings)
             slots, _ = held(connection, settings)
-            found = wire_stats.full(connection, basic, datetime.now(UTC), slots)
+            found = wire_stats.full(connection, stats.read(connection), slots, settings)
         return found.model_dump_json(by_alias=True).encode()
 
     return Response(request.app.state.shared_stats.get(count), media_type="application/json")

@@ -23,7 +23,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from jobqueue_bridge import params, queue, videos
+from jobqueue_bridge import params, queue, stats, videos
 from jobqueue_bridge.api import cursors
 from jobqueue_bridge.listing import Listed, Order, Wanted
 from jobqueue_bridge.params.fields import Crf, Kbps, Mp4Path, Preset
@@ -390,7 +390,7 @@ class Stats(Wire):
     jobs_by_type: dict[str, int]
 
     @classmethod
-    def of(cls, found: queue.Stats, settings: Settings) -> "Stats":
+    def of(cls, found: stats.Stats, settings: Settings) -> "Stats":
         return cls(
             **{status.value: count for status, count in found.by_status.items()},
             total_vram_used=found.vram_used_mb,

@@ -1,17 +1,19 @@
 """The statistics: the specification's numbers, and what an operator asks next."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import sqlalchemy as sa
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from jobqueue_bridge import history, lifecycle, queue
+from jobqueue_bridge import history, lifecycle, stats
 from jobqueue_bridge.api.wire import Instant, Stats, Wire
 from jobqueue_bridge.api.wire_actions import Slots
 from jobqueue_bridge.history import Sums
+from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, ResourceCategory
 
 
@@ -79,12 +81,15 @@ class FullStats(Stats):
     by_category: dict[str, OfKind]
 
 
-def full(connection: sa.Connection, basic: Stats, now: datetime, slots: Mapping[ResourceCategory, Slots]) -> FullStats:
-    counts, totals = queue.counts_by_kind(connection), history.totals(connection)
+def full(
+    connection: sa.Connection, basic: stats.Stats, slots: Mapping[ResourceCategory, Slots], settings: Settings
+) -> FullStats:
+    now = datetime.now(UTC)
+    totals = history.totals(connection)
     hours = history.since(connection, now - timedelta(days=1), now)
-    switch, waits = lifecycle.switch(connection), queue.waits(connection)
+    switch, waits = lifecycle.switch(connection), stats.waits(connection)
     return FullStats(
-        **dict(basic),
+        **dict(Stats.of(basic, settings)),
         oldest_wait_seconds=waits.oldest_s,
         waiting_reasons=[Reason(reason=reason, jobs=count) for reason, count in waits.reasons],
         throughput=Throughput(
@@ -93,8 +98,8 @@ def full(connection: sa.Connection, basic: Stats, now: datetime, slots: Mapping[
         bytes_saved=sum(one.bytes_saved for one in totals),
         queue_paused=Paused(since=switch.paused_at, by=switch.paused_by) if switch.paused_at else None,
         slots=dict(slots),
-        by_type=_by({kind[1] for kind in counts}, 1, counts, totals),
-        by_category=_by({kind[2] for kind in counts}, 2, counts, totals),
+        by_type=_by("type", basic, totals),
+        by_category=_by("resource_category", basic, totals),
     )
 
 
@@ -108,24 +113,14 @@ def _jobs(sums: Iterable[Sums], outcome: JobStatus) -> int:
     return sum(one.jobs for one in sums if one.outcome == outcome.value)
 
 
-def _by(
-    names: set[str], place: int, counts: Mapping[tuple[str, str, str], int], totals: Sequence[Sums]
-) -> dict[str, OfKind]:
-    """`place`: 1 is the type, 2 the category, in the keys of `counts`."""
-    field = ("status", "type", "resource_category")[place]
-    ended = {getattr(one, field) for one in totals}
+def _by(field: str, found: stats.Stats, totals: Sequence[Sums]) -> dict[str, OfKind]:
+    """`field`: the type's or the category's name in both."""
+    counts: dict[str, Counter[str]] = {getattr(one, field): Counter() for one in (*found.by_kind, *totals)}
+    for kind, count in found.by_kind.items():
+        counts[getattr(kind, field)][kind.status] += count
     return {
-        name: OfKind.of(_statuses(name, place, counts), [one for one in totals if getattr(one, field) == name])
-        for name in sorted(names | ended)
+        name: OfKind.of(counts[name], [one for one in totals if getattr(one, field) == name]) for name in sorted(counts)
     }
-
-
-def _statuses(name: str, place: int, counts: Mapping[tuple[str, str, str], int]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for kind, count in counts.items():
-        if kind[place] == name:
-            found[kind[0]] = found.get(kind[0], 0) + count
-    return found
 
 
 class Bucket(Wire):

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import archive, audit, lifecycle, params, queue, strict_json, videos
+from jobqueue_bridge import archive, audit, lifecycle, params, queue, stats, strict_json, videos
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.api.reading import archived_details, archived_log, details
 from jobqueue_bridge.settings import Settings, load_settings
@@ -148,7 +148,7 @@ def status(as_json: bool = AS_JSON) -> None:
     """Count jobs by status, as VPO does: queued is all that waits. `--json` counts pending and queued apart."""
     settings = load_settings()
     with engine_for(settings).connect() as connection:
-        found, switch = queue.stats(connection), lifecycle.switch(connection)
+        found, switch = stats.read(connection), lifecycle.switch(connection)
     told = wire.Stats.of(found, settings)
     if as_json:
         print_json(told.model_dump(mode="json"))

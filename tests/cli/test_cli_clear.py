@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import stats
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import file_changes, job_leases, jobs, jobs_archive
 from jobqueue_bridge.vocabulary import JobStatus
@@ -301,4 +301,4 @@ def test_restore_knows_an_archived_job(cli: Cli, finished: Finished, connection:
     cli("jobs", "clear", "--force")
     ended = cli("restore", str(job)[:8])
     assert "Nothing that this job did is left to undo" in ended.err
-    assert queue.stats(connection).by_status[JobStatus.COMPLETED] == 0
+    assert stats.read(connection).by_status[JobStatus.COMPLETED] == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import stats
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.media.ffmpeg import find_ffmpeg
 from tests.cli.conftest import Ended
@@ -41,7 +41,7 @@ def films(library: Path) -> Path:
 
 def pending(database: sa.Engine) -> int:
     with database.begin() as connection:
-        return queue.stats(connection).by_status[JobStatus.PENDING]
+        return stats.read(connection).by_status[JobStatus.PENDING]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import queue, stats, videos
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -163,7 +163,7 @@ def test_dry_run_and_real_run_agree_for_every_file_and_a_second_run_queues_nothi
     assert dry.actions["large hevc.mkv"][1] == "hevc encoded anew, 640x360 -> 320x180"
     assert dry.actions["mp3 and flac.mkv"][1] == "audio 1: mp3 -> aac"
     with database.begin() as connection:
-        assert queue.stats(connection).by_status[JobStatus.PENDING] == 0
+        assert stats.read(connection).by_status[JobStatus.PENDING] == 0
 
     real = cli(*command)
     assert real.actions == dry.actions

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, queue, stats
 from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import StaleJob
@@ -131,7 +131,7 @@ def test_a_thousand_jobs_run_exactly_once_each(connection: sa.Connection, databa
 
     ran = [job_id for thread in at_once(8, run_all) for job_id in thread]
     assert Counter(ran) == Counter(ids)
-    assert queue.stats(connection).by_status[JobStatus.COMPLETED] == 1000
+    assert stats.read(connection).by_status[JobStatus.COMPLETED] == 1000
 
 
 # The fence

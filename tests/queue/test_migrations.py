@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, queue, stats
 from jobqueue_bridge.database import engine_for, require_database
 from jobqueue_bridge.errors import DatabaseUnreachable, InvalidJob, InvalidSettings
 from jobqueue_bridge.migrations import migrate
@@ -201,8 +201,8 @@ def test_old_rows_can_be_listed_and_looked_at(adopted: sa.Engine) -> None:
         assert queue.page(connection, Filters(type="compilation"), limit=100).total == 7
         old = queue.page(connection, Filters(JobStatus.COMPLETED), limit=1).jobs[0]
         assert old.created_at == datetime(2026, 2, 13, 10, 25, tzinfo=UTC)
-        stats = queue.stats(connection)
-        assert (stats.by_status[JobStatus.PENDING], stats.average_processing_s) == (5, 900)
+        found = stats.read(connection)
+        assert (found.by_status[JobStatus.PENDING], found.average_processing_s) == (5, 900)
 
 
 def test_old_pending_rows_of_known_types_can_run(adopted: sa.Engine, settings: Settings) -> None:
@@ -248,7 +248,7 @@ def test_rows_that_another_worker_left_running_are_rescued(adopted: sa.Engine) -
             assert "log of running" in queue.log_text(connection, stale.id)
         for stale in queue.queued_for_longer_than(connection, 60):
             assert queue.return_to_pending(connection, stale.id, stale.attempt)
-        assert queue.stats(connection).by_status[JobStatus.PENDING] == 9
+        assert stats.read(connection).by_status[JobStatus.PENDING] == 9
 
 
 def test_the_old_program_goes_on_inserting_what_it_knows(adopted: sa.Engine, run: Callable[..., list[Any]]) -> None:

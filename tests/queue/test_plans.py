@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, archive, condition, drains, lease, params, queue, retention, vram
+from jobqueue_bridge import admission, archive, condition, drains, lease, params, queue, retention, stats, vram
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive, JobNotFound
@@ -204,7 +204,7 @@ SEEN: list[tuple[str, Act, set[str]]] = [
     ),
     ("video", lambda connection: queue.page(connection, Filters(video_id=SOME_ID), limit=20), {"jobs_by_video"}),
     ("position", _position, {"jobs_ready"}),
-    ("statistics", queue.stats, set()),
+    ("statistics", stats.read, set()),
     ("what is old", lambda connection: retention.count_finished(connection, 30), {"jobs_ended"}),
 ]
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lease, queue, videos
+from jobqueue_bridge import admission, lease, queue, stats, videos
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import listen
 from jobqueue_bridge.errors import (
@@ -293,20 +293,20 @@ def test_totals_stay_exact_through_every_kind_of_change(connection: sa.Connectio
 
 @pytest.mark.usefixtures("mixed_jobs")
 def test_statistics_count_by_status_and_type(connection: sa.Connection) -> None:
-    stats = queue.stats(connection)
-    assert sum(stats.by_status.values()) == sum(stats.by_type.values()) == 40
-    assert set(stats.by_status) == set(JobStatus)
-    assert stats.by_type == {"scan": 10, "validate": 10, "reencode_streaming": 10, "digest_generate": 10}
+    found = stats.read(connection)
+    assert sum(found.by_status.values()) == sum(found.by_type.values()) == 40
+    assert set(found.by_status) == set(JobStatus)
+    assert found.by_type == {"scan": 10, "validate": 10, "reencode_streaming": 10, "digest_generate": 10}
     running = queue.page(connection, Filters(JobStatus.RUNNING), limit=50).jobs
-    assert stats.vram_used_mb == sum(job.vram_required for job in running) > 0
+    assert found.vram_used_mb == sum(job.vram_required for job in running) > 0
 
 
 def test_the_average_is_that_of_completed_jobs(connection: sa.Connection, make_job: MakeJob) -> None:
-    assert queue.stats(connection).average_processing_s == 0
+    assert stats.read(connection).average_processing_s == 0
     began = datetime(2026, 1, 1, tzinfo=UTC)
     for status, minutes in ((JobStatus.COMPLETED, 1), (JobStatus.COMPLETED, 3), (JobStatus.FAILED, 90)):
         make_job(status=status, started_at=began, completed_at=began + timedelta(minutes=minutes))
-    assert queue.stats(connection).average_processing_s == 120
+    assert stats.read(connection).average_processing_s == 120
 
 
 def test_the_log_of_another_programs_job_is_its_text(connection: sa.Connection, make_job: MakeJob) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import archive, lease, queue, retention
+from jobqueue_bridge import archive, lease, queue, retention, stats
 from jobqueue_bridge.errors import AmbiguousJob, JobArchived, JobNotFound
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.settings import Settings
@@ -236,7 +236,7 @@ def test_the_tallies_stay_exact(database: sa.Engine, connection: sa.Connection, 
     make_job()
     moved = run(database, 20, batch=4)
     counted = connection.execute(sa.select(jobs.c.status, sa.func.count()).group_by(jobs.c.status)).all()
-    by_status = queue.stats(connection).by_status
+    by_status = stats.read(connection).by_status
     assert {status.value: count for status, count in by_status.items() if count} == dict(counted)
     assert moved + sum(by_status.values()) == 41
 
@@ -282,7 +282,7 @@ def test_a_purge_that_is_killed_loses_nothing_and_the_next_one_goes_on(
         queued, kept = left(connection), archived(connection)
         assert queued | kept == every
         assert not queued & kept
-        assert queue.stats(connection).by_status[JobStatus.COMPLETED] == len(queued)
+        assert stats.read(connection).by_status[JobStatus.COMPLETED] == len(queued)
     assert run(database) == len(queued)
     assert archived(connection) == every
     logs = connection.scalar(sa.select(sa.func.count(jobs_archive.c.log.distinct())))

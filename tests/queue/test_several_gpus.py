@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, queue, stats
 from jobqueue_bridge.admission import ActiveJob, Admitted, Capacity, Gpu, Plan, admit
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.devices import gpu_of, units_of
@@ -185,7 +185,7 @@ def test_the_statistics_add_up_each_gpu(connection: sa.Connection, two: Settings
     add_job(status="running", vram_required=4000, vram_units=[0, 1, 2, 3], lease_token=job_id(1))
     add_job(status="running", vram_required=2000, vram_units=[1003, 1004], lease_token=job_id(2))
     add_job(status="running", vram_required=3000)
-    told = wire.Stats.of(queue.stats(connection), two)
+    told = wire.Stats.of(stats.read(connection), two)
     assert (told.total_vram_used, told.total_vram_available) == (9000, 40000)
     assert [gpu.model_dump() for gpu in told.gpus] == [
         {"gpu": 0, "name": "", "vramUsed": 7000, "vramAvailable": 16000},
