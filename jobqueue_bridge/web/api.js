@@ -56,6 +56,16 @@ export const get = (path, query, options) => request("GET", path, { query, ...op
 export const post = (path, body, options) => request("POST", path, { body, ...options });
 export const patch = (path, body) => request("PATCH", path, { body });
 
+/** Gives a request its Idempotency-Key: the same one as long as it is sent again as it was, so that it is carried out once. */
+export function sameKey() {
+  let last = null;
+  return (request) => {
+    const text = JSON.stringify(request);
+    if (last?.text !== text) last = { text, key: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
+    return last.key;
+  };
+}
+
 /** An address that a picture, a player or an event stream can load: these cannot send a header. */
 export function withToken(path, query = {}) {
   return BASE + path + queryText({ ...query, token: authorisation.token() });

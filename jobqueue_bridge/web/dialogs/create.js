@@ -1,6 +1,6 @@
 // A new job of any type: a form made from the type's schema, or its params as JSON.
 
-import { post } from "../api.js";
+import { post, sameKey } from "../api.js";
 import { shortId } from "../format.js";
 import { html } from "../html.js";
 import { Icon } from "../parts/icon.js";
@@ -25,6 +25,8 @@ export function CreateDialog({ type: given, params: givenParams, priority: given
   const [refusal, setRefusal] = useState(null);
   const [busy, setBusy] = useState(false);
   const form = useRef(null);
+  const sending = useRef(false); // at once: a second click may come before `busy` is drawn
+  const keyOf = useRef(sameKey()).current;
   const described = types.value.find((one) => one.type === type);
   const errors = Object.fromEntries((refusal?.errors ?? []).map(({ field, problem }) => [field, problem]));
 
@@ -44,13 +46,17 @@ export function CreateDialog({ type: given, params: givenParams, priority: given
   };
   const submit = async (event) => {
     event.preventDefault();
+    if (sending.current) return;
+    sending.current = true;
     setBusy(true);
     try {
-      created(await post("/jobs", { type, params: text === null ? params : JSON.parse(text), priority }));
+      const request = { type, params: text === null ? params : JSON.parse(text), priority };
+      created(await post("/jobs", request, { headers: { "Idempotency-Key": keyOf(request) } }));
     } catch (problem) {
       setRefusal(problem instanceof SyntaxError ? { message: `This is not JSON: ${problem.message}`, errors: [] } : problem);
     }
     setBusy(false);
+    sending.current = false;
   };
 
   return html`

@@ -45,7 +45,6 @@ export function Subject({ job }) {
 }
 
 function VideoName({ job }) {
-  if (job.videoPath) return html`<span title=${job.videoPath}>${job.videoPath.split("/").at(-1)}</span>`;
   const video = videoSignal(job.videoId).value;
   return video ? html`<span title=${video.path}>${videoName(video)}</span>` : video === null ? "a video that is gone" : "…";
 }

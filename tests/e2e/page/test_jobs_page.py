@@ -8,7 +8,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from jobqueue_bridge.tables import jobs
 from tests.e2e.conftest import Platform, eventually
@@ -105,6 +105,46 @@ def test_a_re_encode_is_created_watched_and_cancelled_without_a_reload(
     expect(log).to_contain_text("--- JOB CANCELLED BY ADMIN ---")
     assert platform.job(UUID(job_id)).status == "cancelled"
     assert page.evaluate("window.sameDocument") is True
+
+
+def test_a_job_whose_answer_was_lost_is_made_once_however_often_it_is_sent(page: Page, platform: Platform) -> None:
+    keys: list[str | None] = []
+    before = _scans_asked_for(platform)
+
+    def lose_the_answer(route: Route) -> None:
+        keys.append(route.request.headers.get("idempotency-key"))
+        route.fetch()
+        route.abort()
+
+    page.keyboard.press("n")
+    page.get_by_role("dialog").get_by_label("Type").select_option("scan")
+    create = page.get_by_role("button", name="Create", exact=True)
+    page.route("**/api/media/jobs", lose_the_answer, times=1)
+    create.click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    with page.expect_request(lambda request: request.method == "POST") as again:
+        create.click()
+
+    job_id = opened_id(page)
+    assert keys == [again.value.headers["idempotency-key"]]
+    assert len(keys[0] or "") == 32
+    assert _scans_asked_for(platform) - before == {UUID(job_id)}
+
+
+def _scans_asked_for(platform: Platform) -> set[UUID]:
+    with platform.engine.connect() as connection:
+        return set(connection.scalars(sa.select(jobs.c.id).where(jobs.c.type == "scan", jobs.c.origin == "api")))
+
+
+def test_a_double_click_makes_one_job(page: Page, platform: Platform) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    page.keyboard.press("n")
+    page.get_by_role("dialog").get_by_label("Type").select_option("compile_quad")
+    page.get_by_role("button", name="Create", exact=True).dblclick()
+
+    opened_id(page)
+    assert [url.rpartition("/")[2] for url in sent] == ["jobs"]
 
 
 def test_what_the_api_refuses_stands_at_its_field(page: Page, short_clip: UUID) -> None:
