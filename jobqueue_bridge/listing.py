@@ -113,16 +113,12 @@ def page_after(connection: sa.Connection, wanted: Wanted, place: Place, *, limit
     return _listed(connection, behind, place.order, limit, 0, total, is_exact=is_exact)
 
 
-def oldest_ids(connection: sa.Connection, wanted: Wanted, *, limit: int) -> list[UUID]:
+def count_behind(connection: sa.Connection, wanted: Wanted, place: Place) -> int:
+    """How many come behind a place; counting stops at COUNTED_MOST, or FOUND_MOST of a text."""
     conditions, _, _ = _found(connection, wanted)
-    chosen = sa.select(jobs.c.id).where(*conditions)
-    return list(connection.scalars(chosen.order_by(_CREATED, jobs.c.id).limit(limit)))
-
-
-def count(connection: sa.Connection, wanted: Wanted) -> tuple[int, bool]:
-    """How many, and whether exactly so many: counting stops at COUNTED_MOST, or FOUND_MOST of a text."""
-    _, total, is_exact = _found(connection, wanted)
-    return total, is_exact
+    most = COUNTED_MOST if wanted.text is None else FOUND_MOST
+    some = sa.select(jobs.c.id).where(*conditions, _behind(place)).limit(most).subquery()
+    return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 def _found(connection: sa.Connection, wanted: Wanted) -> tuple[list[sa.ColumnElement[bool]], int, bool]:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Security
 
 from jobqueue_bridge import audit, lifecycle, listing, queue
-from jobqueue_bridge.api import wire
+from jobqueue_bridge.api import cursors, wire
 from jobqueue_bridge.api import wire_actions as wired
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import Database, JobId, Who
@@ -95,37 +96,55 @@ def retry_job(database: Database, job_id: JobId, who: Who, asked: wired.RetryJob
 
 @router.post("/bulk")
 def act_on_many(database: Database, who: Who, asked: wired.BulkRequest) -> wired.BulkAnswer:
-    """One action on many jobs, oldest first, each for itself: one that is refused keeps none of the others back."""
+    """One action on many jobs, oldest first, each for itself: one that is refused keeps none of the others back. What a
+    filter finds beyond the limit is counted in `remaining`; `nextCursor` goes on with it, also past those that were
+    refused, until it is null."""
     with database.begin() as connection:
-        ids, matched = _chosen(connection, asked)
-        applied = [] if asked.dry_run else _applied(connection, asked, ids)
+        chosen = _chosen(connection, asked)
+        applied = [] if asked.dry_run else _applied(connection, asked, chosen.ids)
         if not asked.dry_run:
-            _record(connection, who, asked, matched, applied)
+            _record(connection, who, asked, chosen.matched, applied)
     done = sum(one.job is not None for one in applied)
     return wired.BulkAnswer(
         action=asked.action,
         dry_run=asked.dry_run,
-        matched=matched,
+        matched=chosen.matched,
         done=done,
         refused=len(applied) - done,
-        remaining=0 if asked.dry_run else max(0, matched - len(applied)),
+        remaining=chosen.remaining,
+        next_cursor=cursors.written(chosen.end) if chosen.end else None,
         results=[wired.BulkResult.of(one) for one in applied],
     )
 
 
-def _chosen(connection: sa.Connection, asked: wired.BulkRequest) -> tuple[list[UUID], int]:
-    """Their ids, and how many there are in all. Of a filter's jobs only those that the action applies to."""
+@dataclass(frozen=True)
+class _Chosen:
+    """Jobs, how many there are of them in all, and where the next ones begin."""
+
+    ids: Sequence[UUID]
+    matched: int
+    remaining: int = 0
+    end: listing.Place | None = None
+
+
+def _chosen(connection: sa.Connection, asked: wired.BulkRequest) -> _Chosen:
+    """Of a filter's jobs only those that the action applies to."""
     if asked.filter is None:
         ids = list(dict.fromkeys(asked.ids or ()))
-        return ids, len(ids)
+        return _Chosen(ids, len(ids))
     wanted = asked.filter.wanted
     applies = lifecycle.APPLIES[asked.moves] if asked.moves else lifecycle.APPLIES[Action.CANCEL]
     statuses = tuple(status for status in applies if status in (wanted.statuses or applies))
     if not statuses:
-        return [], 0
-    narrowed = listing.Wanted(**{**vars(wanted), "statuses": statuses})
-    total, _ = listing.count(connection, narrowed)
-    return listing.oldest_ids(connection, narrowed, limit=asked.limit), total
+        return _Chosen([], 0)
+    narrowed = replace(wanted, statuses=statuses)
+    if asked.cursor:
+        place = cursors.read(asked.cursor, listing.Order.OLDEST)
+        found = listing.page_after(connection, narrowed, place, limit=asked.limit)
+    else:
+        found = listing.page(connection, narrowed, listing.Order.OLDEST, limit=asked.limit)
+    remaining = listing.count_behind(connection, narrowed, found.end) if found.end and not asked.dry_run else 0
+    return _Chosen([job.id for job in found.jobs], found.total, remaining, None if asked.dry_run else found.end)
 
 
 def _applied(connection: sa.Connection, asked: wired.BulkRequest, ids: Sequence[UUID]) -> list[Applied]:
@@ -146,6 +165,6 @@ def _record(
 ) -> None:
     done = sum(one.job is not None for one in applied)
     details = {"priority": asked.priority} if asked.priority is not None else {}
-    request = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"ids"})
+    request = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"ids", "cursor"})
     audit.record_all(connection, who, "job.bulk", [(None, {**request, "matched": matched, "done": done})])
     audit.record_applied(connection, who, asked.action, applied, bulk=True, **details)

@@ -72,6 +72,7 @@ class BulkRequest(Request):
             "if": {"properties": {"action": {"const": "priority"}}},
             "then": {"required": ["priority"]},
             "else": {"not": {"required": ["priority"]}},
+            "dependentRequired": {"cursor": ["filter"]},
         }
     )
 
@@ -81,9 +82,12 @@ class BulkRequest(Request):
     priority: Priority | SkipJsonSchema[None] = Field(default=None, description="With the action `priority`.")
     force: bool = Field(default=False, strict=True, description="With `retry`: also where all retries are used up.")
     limit: Whole = Field(default=BULK_MOST, ge=1, le=BULK_MOST, description="How many at most, oldest first.")
+    cursor: Annotated[str, Field(max_length=1000)] | SkipJsonSchema[None] = Field(
+        default=None, description="`nextCursor` of the answer before: goes on behind the jobs that it told of."
+    )
     dry_run: bool = Field(default=False, strict=True, description="Only tell how many the filter finds.")
 
-    @field_validator("ids", "filter", "priority", mode="before")
+    @field_validator("ids", "filter", "priority", "cursor", mode="before")
     @classmethod
     def _is_left_out_or_said(cls, value: Any) -> Any:
         if value is None:
@@ -94,6 +98,8 @@ class BulkRequest(Request):
     def _names_jobs_in_one_way(self) -> Self:
         if (self.ids is None) == (self.filter is None):
             raise ValueError("either ids or filter is required, and not both")
+        if self.cursor is not None and self.filter is None:
+            raise ValueError("cursor is given with a filter, and only there")
         if (self.action == "priority") != (self.priority is not None):
             raise ValueError("priority is given with the action priority, and only there")
         return self
@@ -126,7 +132,11 @@ class BulkAnswer(Wire):
     matched: int = Field(description="How many were named or found; counting stops at 10,000.")
     done: int
     refused: int
-    remaining: int = Field(description="How many the filter still finds beyond the limit: ask again.")
+    remaining: int = Field(
+        description="How many the filter finds behind these: `nextCursor` goes on with them. Counting stops at 10,000, "
+        "of a text at 1,000."
+    )
+    next_cursor: str | None = Field(description="For `cursor`; null where nothing is left.")
     results: list[BulkResult]
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, listing, queue
 from jobqueue_bridge.api import actions
 from jobqueue_bridge.settings import Settings
 
@@ -172,6 +172,45 @@ def test_a_filter_chooses_oldest_first_up_to_the_limit(api: httpx.Client, add_jo
     assert api.get(JOBS, params={"status": "paused"}).json()["pagination"]["total"] == 3
 
 
+def test_many_are_acted_on_to_the_end_also_past_those_that_are_refused(api: httpx.Client, add_job: Add) -> None:
+    ids = [str(add_job(status="failed", retry_count=3 if number < 3 else 0)) for number in range(7)]
+    body: dict[str, Any] = {"action": "retry", "filter": {"status": ["failed"]}, "limit": 2}
+    answers = [api.post(f"{JOBS}/bulk", json=body).json()]
+    while cursor := answers[-1]["nextCursor"]:
+        answers.append(api.post(f"{JOBS}/bulk", json={**body, "cursor": cursor}).json())
+
+    assert [one["id"] for answer in answers for one in answer["results"]] == ids
+    assert [(answer["done"], answer["refused"], answer["remaining"]) for answer in answers] == [
+        (0, 2, 5), (1, 1, 3), (2, 0, 1), (1, 0, 0),
+    ]  # fmt: skip
+
+
+def test_an_action_that_leaves_jobs_in_the_filter_takes_each_once(api: httpx.Client, add_job: Add) -> None:
+    ids = [str(add_job()) for _ in range(5)]
+    body: dict[str, Any] = {"action": "priority", "priority": 1, "filter": {}, "limit": 3}
+
+    first = api.post(f"{JOBS}/bulk", json=body).json()
+    second = api.post(f"{JOBS}/bulk", json={**body, "cursor": first["nextCursor"]}).json()
+
+    assert [one["id"] for one in (*first["results"], *second["results"])] == ids
+    assert (first["remaining"], second["remaining"], second["nextCursor"]) == (2, 0, None)
+
+
+def test_more_jobs_than_a_text_is_counted_for_are_not_passed_over_in_silence(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch, add_job: Add
+) -> None:
+    monkeypatch.setattr(listing, "FOUND_MOST", 2)
+    ids = [str(add_job("scan", {"path": f"library/{number}"})) for number in range(4)]
+    body: dict[str, Any] = {"action": "cancel", "filter": {"text": "scan"}, "limit": 2}
+
+    first = api.post(f"{JOBS}/bulk", json=body).json()
+    second = api.post(f"{JOBS}/bulk", json={**body, "cursor": first["nextCursor"]}).json()
+
+    assert first["remaining"] == 2
+    assert [one["id"] for one in (*first["results"], *second["results"])] == ids
+    assert second["nextCursor"] is None
+
+
 def test_a_dry_run_changes_nothing(api: httpx.Client, add_job: Add) -> None:
     add_job()
 
@@ -201,6 +240,9 @@ def test_many_get_another_priority(api: httpx.Client, add_job: Add) -> None:
         {"action": "cancel", "filter": {"status": ["done"]}},
         {"action": "cancel", "filter": {"nonsense": 1}},
         {"action": "cancel", "filter": {}, "limit": 0},
+        {"action": "cancel", "filter": {}, "cursor": "nonsense"},
+        {"action": "cancel", "filter": {}, "cursor": None},
+        {"action": "cancel", "ids": [str(uuid4())], "cursor": "x"},
         {"action": "cancel", "filter": {}, "limit": 1001},
     ],
 )

@@ -2,6 +2,7 @@
 
 import { html } from "../html.js";
 import { Modal } from "../parts/modal.js";
+import { underway } from "../state/actions.js";
 import { close, dialog } from "../state/dialogs.js";
 import { useState } from "../vendor/preact-hooks.js";
 
@@ -21,7 +22,7 @@ export function ConfirmDialog({ title, subject, explain, confirm, danger, perfor
         <p>${explain}</p>
         <footer>
           <button type="button" autofocus onClick=${close}>Go back</button>
-          <button class=${danger ? "primary danger" : "primary"} disabled=${busy}>${confirm}</button>
+          <button class=${danger ? "primary danger" : "primary"} disabled=${busy}>${(busy && underway.value) || confirm}</button>
         </footer>
       </form>
     </${Modal}>`;

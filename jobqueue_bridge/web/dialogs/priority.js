@@ -2,22 +2,25 @@
 
 import { html } from "../html.js";
 import { Modal } from "../parts/modal.js";
-import { setPriority } from "../state/actions.js";
+import { setPriority, underway } from "../state/actions.js";
 import { close, dialog } from "../state/dialogs.js";
 import { useState } from "../vendor/preact-hooks.js";
 
 export function PriorityDialog({ job, title, subject, explain, perform }) {
   const [value, setValue] = useState(job?.priority ?? 5);
   const [problem, setProblem] = useState(null);
+  const [busy, setBusy] = useState(false);
   const submit = async (event) => {
     event.preventDefault();
     const mine = dialog.peek();
+    setBusy(true);
     try {
       await (job ? setPriority(job, value) : perform(value));
       if (dialog.peek() === mine) close();
     } catch (refused) {
       setProblem(refused.message);
     }
+    setBusy(false);
   };
   return html`
     <${Modal} title=${title} onClose=${close}>
@@ -26,7 +29,7 @@ export function PriorityDialog({ job, title, subject, explain, perform }) {
         ${explain && html`<p>${explain}</p>`}
         <${PrioritySlider} value=${value} onChange=${setValue} />
         ${problem && html`<p class="problem" role="alert">${problem}</p>`}
-        <footer><button type="button" onClick=${close}>Go back</button><button class="primary">Change</button></footer>
+        <footer><button type="button" onClick=${close}>Go back</button><button class="primary" disabled=${busy}>${(busy && underway.value) || "Change"}</button></footer>
       </form>
     </${Modal}>`;
 }

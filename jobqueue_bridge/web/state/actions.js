@@ -2,6 +2,7 @@
 
 import { patch, post } from "../api.js";
 import { plural, shortId } from "../format.js";
+import { signal } from "../vendor/signals.js";
 import { typeLabel } from "../vocabulary.js";
 import { open } from "./dialogs.js";
 import { chosen, remember } from "./jobs.js";
@@ -9,6 +10,10 @@ import { notice } from "./notices.js";
 import { refetchStatsSoon } from "./stats.js";
 
 const IDS_AT_ONCE = 500;
+const SHOWN_MOST = 500;
+
+/** How far an action on very many has come, as text; null: none is under way. */
+export const underway = signal(null);
 
 export const VERBS = {
   cancel: { label: "Cancel", icon: "circle-x", done: "cancelled", danger: true },
@@ -91,32 +96,46 @@ export function actOnMany(action, { ids, filter, count }) {
   });
 }
 
+/** What came of many jobs so far: how many, the first ones by name, and where a filter goes on. */
+const nothing = () => ({ done: 0, refused: 0, results: [], remaining: 0, cursor: null, problem: null });
+
+function add(outcome, { done, refused, remaining, nextCursor, results }) {
+  const room = { true: SHOWN_MOST, false: SHOWN_MOST };
+  const kept = [...outcome.results, ...results].filter(({ ok }) => (room[ok] -= 1) >= 0);
+  return { done: outcome.done + done, refused: outcome.refused + refused, results: kept, remaining, cursor: nextCursor, problem: null };
+}
+
 /** By ids, as many at once as the API takes. */
 async function performOn({ ids, ...request }) {
-  const results = [];
+  let outcome = nothing();
   for (let n = 0; n < ids.length; n += IDS_AT_ONCE) {
-    results.push(...(await post("/jobs/bulk", { ...request, ids: ids.slice(n, n + IDS_AT_ONCE) })).results);
+    outcome = add(outcome, await post("/jobs/bulk", { ...request, ids: ids.slice(n, n + IDS_AT_ONCE) }));
   }
-  return { results, remaining: 0 };
+  return outcome;
 }
 
-/** By a filter, until nothing is left, nothing is done any more, or the same jobs come again. */
-async function performWhere(request) {
-  const results = [];
-  for (;;) {
-    const answer = await post("/jobs/bulk", request);
-    if (answer.results[0] && results.some(({ id }) => id === answer.results[0].id)) return { results, remaining: answer.remaining };
-    results.push(...answer.results);
-    if (!answer.remaining || !answer.done) return { results, remaining: answer.remaining };
-  }
-}
-
-async function performMany(request) {
+/** By a filter, to its end. Where that cannot be reached, what was done is told, and from where to go on. */
+async function performWhere(request, outcome = nothing()) {
   try {
-    const { results, remaining } = request.ids ? await performOn(request) : await performWhere(request);
+    do {
+      outcome = add(outcome, await post("/jobs/bulk", { ...request, ...(outcome.cursor && { cursor: outcome.cursor }) }));
+      underway.value = outcome.cursor && `${plural(outcome.done + outcome.refused, "job")} so far …`;
+    } while (outcome.cursor);
+  } catch (problem) {
+    if (!outcome.cursor) throw problem;
+    outcome = { ...outcome, problem: problem.message };
+  } finally {
+    underway.value = null;
+  }
+  return outcome;
+}
+
+async function performMany(request, begun) {
+  try {
+    const outcome = request.ids ? await performOn(request) : await performWhere(request, begun);
     refetchStatsSoon();
-    if (request.ids) chosen.value = new Set(results.filter((each) => !each.ok).map((each) => each.id));
-    open("results", { action: request.action, results, remaining });
+    if (request.ids) chosen.value = new Set(outcome.results.filter((each) => !each.ok).map((each) => each.id));
+    open("results", { action: request.action, ...outcome, goOn: outcome.cursor && (() => performMany(request, outcome)) });
   } catch (problem) {
     notice(problem.message, "failed");
   }

@@ -10,6 +10,7 @@ import { route } from "./route.js";
 import { signedIn } from "./session.js";
 
 export const FILTERS = ["status", "type", "resourceCategory", "videoId", "text", "createdFrom", "createdTo"];
+const SEVERAL = ["status", "type", "resourceCategory"];
 export const SIZES = [25, 50, 100, 200];
 const REFETCH_MS = 1000;
 const SIZE_KEY = "media-pipelines.rows";
@@ -48,9 +49,11 @@ export const asked = computed(() => {
 
 export const filtered = computed(() => asked.value !== null && FILTERS.some((name) => JSON.parse(asked.value)[name]));
 
+/** As a request for many jobs names it: what may have several values is a list there. */
 export function currentFilter() {
   const { sort, page, ...filters } = JSON.parse(asked.peek());
-  return Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
+  const given = Object.entries(filters).filter(([, value]) => value);
+  return Object.fromEntries(given.map(([name, value]) => [name, SEVERAL.includes(name) ? value.split(",") : value]));
 }
 
 let running = null;

@@ -3,13 +3,16 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from jobqueue_bridge import lifecycle, queue
+from jobqueue_bridge.tables import jobs
 from tests.e2e.conftest import Platform, make_clip
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -110,15 +113,27 @@ def _brought_in(platform: Platform, path: str, make: Callable[[Path], object]) -
 @pytest.fixture
 def paused_jobs(platform: Platform) -> Iterator[list[UUID]]:
     """Three jobs that stay where they are."""
-    jobs = [platform.enqueue("compile_random", {"seed": seed}, priority=9) for seed in range(3)]
+    paused = [platform.enqueue("compile_random", {"seed": seed}, priority=9) for seed in range(3)]
     with platform.engine.begin() as connection:
-        for job in jobs:
+        for job in paused:
             lifecycle.pause(connection, job.id)
-    yield [job.id for job in jobs]
+    yield [job.id for job in paused]
     with platform.engine.begin() as connection:
-        for job in jobs:
+        for job in paused:
             if queue.get(connection, job.id).status == "paused":
                 lifecycle.cancel(connection, job.id)
+
+
+@pytest.fixture
+def many_jobs(platform: Platform) -> Iterator[int]:
+    """Old jobs that stay where they are, more than the API acts on at once; how many."""
+    row = {"type": "compile_mega", "params": {}, "resource_category": "gpu_encode", "status": "paused"}
+    rows = [{**row, "created_at": datetime(2020, 1, 1, tzinfo=UTC)} for _ in range(1_100)]
+    with platform.engine.begin() as connection:
+        connection.execute(sa.insert(jobs), rows)
+    yield len(rows)
+    with platform.engine.begin() as connection:
+        connection.execute(sa.delete(jobs).where(jobs.c.type == "compile_mega"))
 
 
 @pytest.fixture

@@ -227,6 +227,33 @@ def test_selected_jobs_are_cancelled_together_each_with_its_result(
     assert [platform.job(job_id).status for job_id in paused_jobs] == ["cancelled", "cancelled", "paused"]
 
 
+def test_more_jobs_than_the_api_takes_at_once_are_cancelled_to_the_end_also_after_a_break(
+    page: Page, platform: Platform, many_jobs: int
+) -> None:
+    requests: list[str] = []
+
+    def break_once(route: Route) -> None:
+        requests.append(route.request.post_data or "")
+        route.abort() if len(requests) == 2 else route.continue_()
+
+    page.route("**/api/media/jobs/bulk", break_once)
+    page.get_by_label("Type", exact=True).select_option("compile_mega")
+    page.locator("[data-row]").first.get_by_role("checkbox").check()
+    page.get_by_role("button", name=f"All {many_jobs:,} of this filter instead").click()
+    page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel them all").click()
+
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("alert")).to_contain_text(f"{many_jobs - 1000} jobs left")
+    dialog.get_by_role("button", name="Go on with the rest").click()
+
+    expect(dialog).to_contain_text(f"{many_jobs:,} jobs done")
+    assert len(requests) == 3
+    with platform.engine.connect() as connection:
+        kinds = sa.select(jobs.c.status).where(jobs.c.type == "compile_mega").distinct()
+        assert connection.scalars(kinds).all() == ["cancelled"]
+
+
 def test_filters_narrow_the_table_and_stand_in_the_address(
     page: Page, paused_jobs: list[UUID], short_clip: UUID
 ) -> None:
