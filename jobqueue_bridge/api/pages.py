@@ -1,6 +1,9 @@
 """What needs no token: the health check, the start page, the documentation."""
 
+import hashlib
+import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +27,8 @@ PAGE_POLICY = (
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
+_VERSION_DIGITS = 16
+_A_VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_DIGITS}}}")
 _WEB = Path(jobqueue_bridge.__file__).parent / "web"
 _WEB_KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -78,23 +83,45 @@ def _unavailable(response: Response, database: wire.DatabaseState) -> wire.Healt
 
 
 @router.get("/", include_in_schema=False)
-def start() -> FileResponse:
+def start() -> HTMLResponse:
     """The Jobs page."""
-    return _web_file("index.html")
+    return HTMLResponse(_start_page(), headers=_page_headers("no-cache"))
+
+
+@cache
+def _start_page() -> str:
+    """Its files are asked for below a name for their content, so that a browser asks for them once; and all modules at
+    once, not each when the one before has named it."""
+    below = f"/web/{_version()}/"
+    modules = sorted(file.relative_to(_WEB).as_posix() for file in _WEB.rglob("*.js"))
+    wanted = "".join(f'  <link rel="modulepreload" href="{below}{module}">\n' for module in modules)
+    return (_WEB / "index.html").read_text().replace('"/web/', f'"{below}').replace("</head>", f"{wanted}</head>")
+
+
+@cache
+def _version() -> str:
+    """Of all files of the page together: modules name each other by relative paths."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in _WEB.rglob("*") if file.is_file()):
+        digest.update(file.relative_to(_WEB).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:_VERSION_DIGITS]
 
 
 @router.get("/web/{path:path}", include_in_schema=False)
 def web_file(path: str) -> FileResponse:
-    return _web_file(path)
-
-
-def _web_file(path: str) -> FileResponse:
-    """A file of the page's own folder. Raises FileNotThere."""
-    named = (_WEB / path).resolve() if "\0" not in path else _WEB
-    if named.suffix not in _WEB_KINDS or not named.is_relative_to(_WEB.resolve()) or not named.is_file():
+    """A file of the page's own folder; of another version, which an open page may be of, as it is now. Raises
+    FileNotThere."""
+    version, _, rest = path.partition("/")
+    named = rest if _A_VERSION.fullmatch(version) else path
+    found = (_WEB / named).resolve() if "\0" not in named else _WEB
+    if found.suffix not in _WEB_KINDS or not found.is_relative_to(_WEB.resolve()) or not found.is_file():
         raise FileNotThere("such page")
-    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
-    return FileResponse(named, media_type=_WEB_KINDS[named.suffix], headers=headers)
+    kept = "public, max-age=31536000, immutable" if version == _version() else "no-cache"
+    return FileResponse(found, media_type=_WEB_KINDS[found.suffix], headers=_page_headers(kept))
+
+
+def _page_headers(cache_control: str) -> dict[str, str]:
+    return {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": cache_control}
 
 
 @router.get("/docs", include_in_schema=False)

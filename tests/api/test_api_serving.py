@@ -17,12 +17,14 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+import jobqueue_bridge
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import webhooks
 from jobqueue_bridge.webhook_target import Webhook
 from tests.api.conftest import Serve
 
 JOBS = "/api/media/jobs"
+WEB = Path(jobqueue_bridge.__file__).parent / "web"
 
 
 def test_the_health_check_needs_no_token(anonymous: httpx.Client) -> None:
@@ -49,8 +51,29 @@ def test_the_jobs_page_is_served_with_all_that_it_names(anonymous: httpx.Client)
     assert page.headers["content-type"].startswith("text/html")
     named = re.findall(r'(?:src|href)="(/web/[^"]+)"', page.text)
     assert any(name.endswith(".js") for name in named)
+    assert page.headers["cache-control"] == "no-cache"
     assert any(name.endswith(".css") for name in named)
     assert {name: anonymous.get(name).status_code for name in named} == dict.fromkeys(named, 200)
+
+
+def test_a_browser_asks_for_the_pages_files_once_until_they_change(anonymous: httpx.Client) -> None:
+    modules = {file.relative_to(WEB).as_posix() for file in WEB.rglob("*.js")}
+    preloaded = re.findall(r'<link rel="modulepreload" href="/web/([0-9a-f]+)/([^"]+)">', anonymous.get("/").text)
+    [version] = {version for version, _ in preloaded}
+
+    assert {name for _, name in preloaded} == modules
+    kept = anonymous.get(f"/web/{version}/main.js")
+    assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+    for path in ("/web/main.js", f"/web/{'0' * len(version)}/main.js"):  # of no version, and of one that is gone
+        other = anonymous.get(path)
+        assert (other.content, other.headers["cache-control"]) == (kept.content, "no-cache")
+
+
+@pytest.mark.parametrize("path", ["%2e%2e/queue.py", "", "none.js", "%2e%2e/%2e%2e/queue.py", "/etc/x.js"])
+def test_a_version_leads_to_no_file_outside_the_page(anonymous: httpx.Client, path: str) -> None:
+    version = re.findall(r'"/web/([0-9a-f]+)/main.js"', anonymous.get("/").text)[0]
+
+    assert anonymous.get(f"/web/{version}/{path}").status_code == 404
 
 
 @pytest.mark.parametrize(
