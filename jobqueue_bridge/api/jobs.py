@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, Security
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -90,60 +91,44 @@ def list_job_types() -> list[wire.JobTypeDetails]:
     return wire.job_types()
 
 
+@dataclass(frozen=True)
+class Creation:
+    """What every request for a new job comes with, whatever it asks for."""
+
+    database: Database
+    settings: CurrentSettings
+    who: Who
+    response: Response
+    idempotency_key: IdempotencyKey = None
+
+    def answer(self, asked: wire.Request, wanted: Callable[[sa.Connection], queue.NewJob]) -> wire.Job:
+        """The job; to a key that was used, the answer that was given then. Raises InvalidJob, JobAlreadyLive,
+        KeyReused, and what `wanted` raises."""
+        key = self.idempotency_key
+        with self.database.begin() as connection:
+            earlier = idempotency.earlier_answer(connection, self.who, key, _digest(asked)) if key else None
+            if earlier is not None:
+                self.response.headers["Idempotent-Replayed"] = "true"
+                answer = wire.Job.model_validate(earlier)
+            else:
+                answer = wire.Job.model_validate(queue.enqueue(connection, wanted(connection), self.settings))
+                audit.record(connection, self.who, "job.create", answer.id, type=answer.type)
+                if key:
+                    idempotency.remember(connection, self.who, key, answer.model_dump(mode="json"))
+        self.response.headers["Location"] = f"{router.prefix}/{answer.id}"
+        return answer
+
+
 @router.post("", status_code=201, responses=documented(409, 429))
-def create_job(
-    database: Database,
-    settings: CurrentSettings,
-    who: Who,
-    asked: wire.CreateJob,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> wire.Job:
+def create_job(creation: Annotated[Creation, Depends()], asked: wire.CreateJob) -> wire.Job:
     """409 with `jobId` where a live job does exactly this already."""
-
-    def make(connection: sa.Connection) -> queue.Job:
-        return queue.enqueue(connection, asked.asked(), settings)
-
-    return _created(database, who, asked, idempotency_key, response, make)
+    return creation.answer(asked, lambda _: asked.asked())
 
 
 @router.post("/reencode", status_code=201, responses=documented(404, 409, 429))
-def create_reencode_job(
-    database: Database,
-    settings: CurrentSettings,
-    who: Who,
-    asked: wire.CreateReencode,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> wire.Job:
+def create_reencode_job(creation: Annotated[Creation, Depends()], asked: wire.CreateReencode) -> wire.Job:
     """`reencode_streaming` of one video, by its id."""
-
-    def make(connection: sa.Connection) -> queue.Job:
-        return queue.enqueue(connection, asked.asked(videos.get(connection, asked.video_id)), settings)
-
-    return _created(database, who, asked, idempotency_key, response, make)
-
-
-def _created(
-    database: sa.Engine,
-    who: str,
-    asked: wire.Request,
-    key: str | None,
-    response: Response,
-    make: Callable[[sa.Connection], queue.Job],
-) -> wire.Job:
-    with database.begin() as connection:
-        earlier = idempotency.earlier_answer(connection, who, key, _digest(asked)) if key else None
-        if earlier is not None:
-            response.headers["Idempotent-Replayed"] = "true"
-            answer = wire.Job.model_validate(earlier)
-        else:
-            answer = wire.Job.model_validate(make(connection))
-            audit.record(connection, who, "job.create", answer.id, type=answer.type)
-            if key:
-                idempotency.remember(connection, who, key, answer.model_dump(mode="json"))
-    response.headers["Location"] = f"{router.prefix}/{answer.id}"
-    return answer
+    return creation.answer(asked, lambda connection: asked.asked(videos.get(connection, asked.video_id)))
 
 
 def _digest(asked: wire.Request) -> str:
