@@ -1,6 +1,7 @@
-"""Text on its way into Postgres, and ids as people type them."""
+"""Text on its way into Postgres, instants on their way out, and ids as people type them."""
 
 import re
+from datetime import UTC, datetime
 from uuid import UUID
 
 _HEX_DIGITS = re.compile(r"[0-9a-f]{1,32}")
@@ -9,6 +10,11 @@ _HEX_DIGITS = re.compile(r"[0-9a-f]{1,32}")
 def storable(text: str) -> str:
     """Postgres stores neither NUL nor half surrogate pairs, which file names and ffmpeg's output may hold."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def instant(value: datetime) -> str:
+    """2026-02-13T10:30:00.000Z"""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def id_range(prefix: str) -> tuple[UUID, UUID] | None:

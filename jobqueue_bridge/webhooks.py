@@ -21,6 +21,7 @@ from jobqueue_bridge import tokens
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import webhook_messages as messages
 from jobqueue_bridge.tables import webhooks
+from jobqueue_bridge.text import instant
 from jobqueue_bridge.webhook_target import Webhook
 
 # The waits that Standard Webhooks recommends, from the first failure on: three days in all.
@@ -111,8 +112,7 @@ def send_again(connection: sa.Connection, message_id: UUID) -> bool:
 
 def add_test(connection: sa.Connection) -> int:
     """One message to every webhook; returns how many."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    payload = {"type": "test", "timestamp": now, "data": {}}
+    payload = {"type": "test", "timestamp": instant(datetime.now(UTC)), "data": {}}
     urls = sa.select(webhooks.c.url, sa.literal(payload, pg.JSONB))
     added = sa.insert(messages).from_select(["url", "payload"], urls).returning(messages.c.id)
     return len(connection.execute(added).all())

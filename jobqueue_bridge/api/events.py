@@ -17,9 +17,8 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +28,8 @@ import sqlalchemy as sa
 from jobqueue_bridge import queue
 from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.text import instant
+from jobqueue_bridge.vocabulary import FINAL
 
 KEPT_MOST = 5_000
 KEPT_BYTES = 16 * 1024 * 1024
@@ -284,8 +285,8 @@ class _Listener(threading.Thread):
             return
         with engine_for(self._settings).connect() as connection:
             lines = queue.log_lines(connection, job_id, after=first - 1, up_to=last)
-        for begin in range(0, len(lines), LINES_MOST):
-            self._on_loop(self._publish, log_event(job_id, lines[begin : begin + LINES_MOST]))
+        for made in log_events(job_id, lines):
+            self._on_loop(self._publish, made)
 
 
 def _read(payload: str) -> Mapping[str, Any] | None:
@@ -321,7 +322,7 @@ def _job_event(news: Mapping[str, Any]) -> Callable[[int], Event]:
     job = news["job"]
     data = json.dumps({"change": news["change"], "from": news["from"], "job": job}, separators=(",", ":"))
     job_id, version = UUID(job["id"]), int(job["version"])
-    is_final = job["status"] in {"completed", "failed", "cancelled"}
+    is_final = job["status"] in FINAL
     return lambda number: Event(number, "job", data, job_id, version=version, is_final=is_final)
 
 
@@ -330,12 +331,14 @@ def _plain(name: str, data: Mapping[str, Any], job_id: UUID | None = None) -> Ca
     return lambda number: Event(number, name, text, job_id)
 
 
-def log_event(job_id: UUID, lines: "list[queue.LogLine]") -> Callable[[int], Event]:
+def log_events(job_id: UUID, lines: Sequence[queue.LogLine]) -> Iterator[Callable[[int], Event]]:
+    """As many as it takes, with LINES_MOST in each."""
+    for begin in range(0, len(lines), LINES_MOST):
+        yield _log_event(job_id, lines[begin : begin + LINES_MOST])
+
+
+def _log_event(job_id: UUID, lines: Sequence[queue.LogLine]) -> Callable[[int], Event]:
     told = [{"seq": line.seq, "at": instant(line.at), "line": line.line} for line in lines]
     data = json.dumps({"jobId": str(job_id), "lines": told}, separators=(",", ":"))
     seq = lines[-1].seq
     return lambda number: Event(number, "log", data, job_id, seq=seq)
-
-
-def instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,19 +18,11 @@ from jobqueue_bridge import queue
 from jobqueue_bridge.api import wire_events
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import Database, JobId, Me
-from jobqueue_bridge.api.events import (
-    LINES_MOST,
-    Closed,
-    Event,
-    Hub,
-    Lagging,
-    Subscription,
-    instant,
-    log_event,
-)
+from jobqueue_bridge.api.events import Closed, Event, Hub, Lagging, Subscription, log_events
 from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.problems import documented, problem
 from jobqueue_bridge.errors import JobArchived
+from jobqueue_bridge.text import instant
 from jobqueue_bridge.tokens import Identity
 from jobqueue_bridge.vocabulary import FINAL
 
@@ -190,7 +182,7 @@ class _Writer:
             yield self._hello()
             self._seq = after.seq or 0
             news, lines = await run_in_threadpool(_present, database, job_id, after, tail)
-            for made in _as_events(job_id, lines):
+            for made in log_events(job_id, lines):
                 yield self._write(made(self._number))
             if not self._client.resumed and news is not None:
                 self._version = news.version
@@ -271,10 +263,6 @@ class _Writer:
         return f"id: {self._hub.epoch}-{self._number}{seq}\nevent: {name}\ndata: {data}\n\n".encode()
 
     _farewell = b""
-
-
-def _as_events(job_id: UUID, lines: list[queue.LogLine]) -> list[Callable[[int], Event]]:
-    return [log_event(job_id, lines[begin : begin + LINES_MOST]) for begin in range(0, len(lines), LINES_MOST)]
 
 
 def _present(database: sa.Engine, job_id: UUID, after: _Behind, tail: int) -> tuple[Event | None, list[queue.LogLine]]:

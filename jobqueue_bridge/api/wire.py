@@ -28,6 +28,7 @@ from jobqueue_bridge.api import cursors
 from jobqueue_bridge.listing import Listed, Order, Wanted
 from jobqueue_bridge.params.fields import Crf, Kbps, Mp4Path, Preset
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.text import instant
 from jobqueue_bridge.vocabulary import (
     NEEDS,
     PRIORITY_DEFAULT,
@@ -42,13 +43,9 @@ PAGE_MAX = 1_000_000_000  # so that no offset exceeds a bigint
 LIMIT_MAX = 500
 
 
-def _with_z(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 Instant = Annotated[
     datetime,
-    PlainSerializer(_with_z, when_used="json"),
+    PlainSerializer(instant, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-02-13T10:30:00.000Z"]}),
 ]
 

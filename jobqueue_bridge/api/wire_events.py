@@ -2,49 +2,21 @@
 
 import json
 from typing import Any
-from uuid import UUID
 
 from jobqueue_bridge import queue
 from jobqueue_bridge.api.events import Event
-from jobqueue_bridge.api.wire import Instant, Wire
-from jobqueue_bridge.vocabulary import FINAL, JobStatus
+from jobqueue_bridge.api.wire import Job
+from jobqueue_bridge.vocabulary import FINAL
 
+# Of a job's row: they may be large, and change nothing on the way. Texts are cut.
+UNTOLD = {"params", "result", "gpu"}
 _TEXT_MOST = 1000
-
-
-class JobNews(Wire):
-    """A job's row without `params` and `result`; texts are cut at 1000 characters."""
-
-    id: UUID
-    version: int
-    type: str
-    status: JobStatus
-    progress: int
-    progress_detail: Any
-    resource_category: str
-    vram_required: int
-    priority: int
-    queue_position: int | None
-    waiting_reason: str | None
-    created_at: Instant | None
-    started_at: Instant | None
-    completed_at: Instant | None
-    retry_count: int
-    max_retries: int
-    retry_after: Instant | None
-    attempt: int
-    run_id: str | None
-    host: str | None
-    video_id: UUID | None
-    origin: str
-    error: str | None
-    parent_id: UUID | None
 
 
 def snapshot(job: queue.Job) -> Event:
     """The present state of a job, as an event without a number of its own."""
-    news = JobNews.model_validate({**vars(job), "error": _cut(job.error), "waiting_reason": _cut(job.waiting_reason)})
-    data = {"change": "snapshot", "from": None, "job": news.model_dump(mode="json")}
+    news = Job.model_validate({**vars(job), "error": _cut(job.error), "waiting_reason": _cut(job.waiting_reason)})
+    data = {"change": "snapshot", "from": None, "job": news.model_dump(mode="json", exclude=UNTOLD)}
     is_final = job.status in FINAL
     return Event(0, "job", json.dumps(data, separators=(",", ":")), job.id, version=job.version, is_final=is_final)
 
