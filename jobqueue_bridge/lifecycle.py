@@ -3,6 +3,7 @@
 A run hears of it through its lease: it stops, or suspends its ffmpeg, within a second.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +29,8 @@ from jobqueue_bridge.vocabulary import LIVE, MOVES, PRIORITY_HIGHEST, PRIORITY_L
 
 _CANCELLED_LINE = "--- JOB CANCELLED BY ADMIN ---"
 _BATCH = 500
+_CONFIRMED_WITHIN_S = 3.0
+_LOOK_S = 0.05
 
 
 class Action(StrEnum):
@@ -51,6 +54,18 @@ def letting_go(connection: sa.Connection) -> Sequence[UUID]:
     """The cancelled jobs of which something is left still: a process, or an unfinished file."""
     cancelled = sa.and_(jobs.c.id == job_leases.c.job_id, jobs.c.status == JobStatus.CANCELLED.value)
     return connection.scalars(sa.select(job_leases.c.job_id).join(jobs, cancelled)).all()
+
+
+def wait_until_let_go(engine: sa.Engine, job_id: UUID | None = None) -> Sequence[UUID]:
+    """Whether what ran for a cancelled job, or for all of them, has confirmed its end: well under a second, as a rule.
+    Returns those that have not within 3 s."""
+    deadline_s = time.monotonic() + _CONFIRMED_WITHIN_S
+    while True:
+        with engine.connect() as connection:
+            left = [held for held in letting_go(connection) if job_id in (None, held)]
+        if not left or time.monotonic() > deadline_s:
+            return left
+        time.sleep(_LOOK_S)
 
 
 def pause(connection: sa.Connection, job_id: UUID) -> Job:

@@ -1,6 +1,5 @@
 """What somebody asks of jobs that are there: one at a time, or many at once. Each leaves its entry in the audit log."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -26,9 +25,6 @@ router = APIRouter(
     responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 
-_CONFIRMED_WITHIN_S = 3.0
-_LOOK_S = 0.05
-
 
 @router.patch("/{id}")
 def change_job(database: Database, job_id: JobId, who: Who, asked: wired.ChangeJob) -> wire.Job:
@@ -47,18 +43,8 @@ def cancel_job(database: Database, job_id: JobId, who: Who) -> wired.CancelledJo
         job = lifecycle.cancel(connection, job_id)
         audit.record(connection, who, "job.cancel", job_id)
         log = queue.log_text(connection, job_id)
-    return wired.CancelledJob.model_validate({**vars(job), "log": log, "released": _let_go(database, job_id)})
-
-
-def _let_go(database: sa.Engine, job_id: UUID) -> bool:
-    deadline_s = time.monotonic() + _CONFIRMED_WITHIN_S
-    while True:
-        with database.connect() as connection:
-            if job_id not in lifecycle.letting_go(connection):
-                return True
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(_LOOK_S)
+    released = not lifecycle.wait_until_let_go(database, job_id)
+    return wired.CancelledJob.model_validate({**vars(job), "log": log, "released": released})
 
 
 @router.post("/{id}/pause")

@@ -1,9 +1,7 @@
 """`jobs cancel`, `pause`, `resume`, `retry`, `priority`: of one job, of some, or of all that a filter finds."""
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 import typer
@@ -20,8 +18,6 @@ from media_pipelines.cli.finding import REFERENCE, find
 from media_pipelines.cli.output import FAILED, err, print_json
 from media_pipelines.cli.printable import printable
 
-_CONFIRMED_WITHIN_S = 3.0
-_LOOK_S = 0.05
 _SHOWN = 20
 
 _REFERENCES = typer.Argument(None, metavar="[ID]...", help="Jobs, by id or its first characters.")
@@ -51,7 +47,8 @@ def cancel(
     """Cancel jobs, also running ones: their ffmpeg ends, what they were writing is removed."""
     filters = _filters(status, kind, category, everything=everything)
     report = _act(Action.CANCEL, references, filters, force=force)
-    _wait_until_gone()
+    if left := lifecycle.wait_until_let_go(engine_for(load_settings())):
+        err.print(f"{len(left)} runs have not confirmed their end yet: they are being stopped", markup=False)
     report.end(as_json=as_json)
 
 
@@ -205,19 +202,6 @@ def _said(action: Action, one: Applied) -> str:
     assert one.job is not None
     note = f" ({one.job.waiting_reason})" if one.job.waiting_reason else ""
     return f"Job {one.id} ({printable(one.job.type)}) is {_DONE[action]}{note}"
-
-
-def _wait_until_gone() -> None:
-    """Until what ran has let go of everything: well under a second, as a rule."""
-    deadline_s = time.monotonic() + _CONFIRMED_WITHIN_S
-    left: Sequence[UUID] = ()
-    while time.monotonic() < deadline_s:
-        with engine_for(load_settings()).connect() as connection:
-            left = lifecycle.letting_go(connection)
-        if not left:
-            return
-        time.sleep(_LOOK_S)
-    err.print(f"{len(left)} runs have not confirmed their end yet: they are being stopped", markup=False)
 
 
 def _switch(references: Sequence[str], filters: queue.Filters | None, *, paused: bool, as_json: bool) -> None:

@@ -9,8 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, listing, queue
-from jobqueue_bridge.api import actions
+from jobqueue_bridge import lease, lifecycle, listing, queue
 from jobqueue_bridge.settings import Settings
 
 JOBS, QUEUE, AUDIT = "/api/media/jobs", "/api/media/queue", "/api/media/audit"
@@ -69,7 +68,7 @@ def test_cancelling_a_running_job_waits_until_its_run_has_let_go(
 def test_a_run_that_does_not_let_go_is_told_as_such(
     api: httpx.Client, add_job: Add, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "_CONFIRMED_WITHIN_S", 0.2)
+    monkeypatch.setattr(lifecycle, "_CONFIRMED_WITHIN_S", 0.2)
     job_id = add_job(status="queued", attempt=1)
     running(connection, job_id)
 
