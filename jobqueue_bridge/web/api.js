@@ -1,6 +1,6 @@
 // Every request to the bridge API. An answer that is not a success is thrown as a Problem.
 
-export const BASE = "/api/media";
+const BASE = "/api/media";
 
 /** RFC 9457: what the API says went wrong. `message` may be shown as it is. */
 export class Problem extends Error {
@@ -13,7 +13,7 @@ export class Problem extends Error {
 }
 
 /** The server could not be reached at all. */
-export class Unreachable extends Problem {
+class Unreachable extends Problem {
   constructor() {
     super(0, { detail: "The server does not answer. Is the platform running? `media-pipelines status` tells." });
   }
@@ -72,7 +72,7 @@ export function withToken(path, query = {}) {
 }
 
 /** {status: ["a", "b"], page: 1, text: ""} → "?status=a,b&page=1" */
-export function queryText(query = {}) {
+function queryText(query = {}) {
   const given = Object.entries(query).filter(([, value]) => value != null && value !== "" && !(Array.isArray(value) && !value.length));
   const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   return text && `?${text}`;

@@ -12,7 +12,7 @@ export function Progress({ job }) {
   return html`${job.progress > 0 && html`<${Bar} job=${job} />`}<${Waiting} job=${job} />`;
 }
 
-export function Bar({ job }) {
+function Bar({ job }) {
   const done = job.status === "completed" ? 100 : job.progress;
   return html`<div class="bar" data-status=${job.status}>
     <progress max="100" value=${done} aria-label="Progress">${done}%</progress><span>${done}%</span>
@@ -29,7 +29,7 @@ function Waiting({ job }) {
 }
 
 /** {fps, speed, eta_s} → "58 fps · 2.4× · 1 min 20 s left" */
-export function pace(detail) {
+function pace(detail) {
   if (!detail) return "";
   return [
     detail.eta_s != null && `${duration(detail.eta_s)} left`,

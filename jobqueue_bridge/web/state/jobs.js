@@ -89,7 +89,7 @@ function show({ data, pagination }) {
 }
 
 /** Soon, and at most once a second, however much happens. */
-export function refetchSoon() {
+function refetchSoon() {
   if (timer) return;
   timer = setTimeout(fetchList, Math.max(100, lastFetch + REFETCH_MS - Date.now()));
 }

@@ -2,7 +2,7 @@
 
 import { signal } from "../vendor/signals.js";
 
-export const VIEWS = ["jobs", "library", "activity"];
+const VIEWS = ["jobs", "library", "activity"];
 
 export const route = signal(read());
 

@@ -12,7 +12,7 @@ export const session = signal(null);
 /** Why the sign-in is shown; null where there is nothing to say. */
 export const reason = signal(null);
 export const signedIn = computed(() => token.value !== null && session.value !== null);
-export const currentToken = () => token.peek();
+const currentToken = () => token.peek();
 
 authoriseWith({ token: currentToken, refused: expire });
 

@@ -23,15 +23,12 @@ export function rememberVideo(video) {
   else known.set(video.id, signal(video));
 }
 
-/** The next look fetches it again: a job has changed it. */
-export const forgetVideo = (id) => known.delete(id);
-
 async function work() {
   if (busy >= AT_ONCE || !waiting.length) return;
   busy += 1;
   const id = waiting.pop(); // what has just come into sight goes first
   const found = await get(`/videos/${id}`).catch(() => null);
-  if (known.has(id)) known.get(id).value = found;
+  known.get(id).value = found;
   busy -= 1;
   work();
 }

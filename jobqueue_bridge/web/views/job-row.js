@@ -38,7 +38,7 @@ export function JobRow({ id }) {
 }
 
 /** What the job is about: its video's name where it has one, and always its id. */
-export function Subject({ job }) {
+function Subject({ job }) {
   const id = html`<code>${shortId(job.id)}</code>`;
   if (!job.videoId) return id;
   return html`<span class="video"><${VideoName} job=${job} /></span> ${id}`;
