@@ -12,7 +12,6 @@ from jobqueue_bridge.errors import AmbiguousJob, JobArchived, JobNotFound
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.tables import job_attempts, jobs, jobs_archive
 from jobqueue_bridge.text import id_range
-from jobqueue_bridge.vocabulary import JobStatus
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,8 @@ def _between(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, 
         raise JobNotFound(reference)
     if len(rows) > 1:
         raise AmbiguousJob(str(reference), [row.id for row in rows])
-    values = dict(rows[0]._mapping)
-    log, archived_at = values.pop("log_then"), values.pop("archived_at")
-    job = Job(**{**values, "status": JobStatus(values["status"])})
+    *values, log, archived_at = rows[0]
+    job = queue.job_of(values)
     return Archived(job, _attempts(connection, job.id), log, archived_at)
 
 

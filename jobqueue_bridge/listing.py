@@ -91,9 +91,6 @@ _KEYS: Mapping[str, tuple[sa.ColumnElement[Any], ...]] = MappingProxyType(
 )
 
 
-_COLUMNS = queue.columns_of(jobs)
-
-
 def keys_of(order: Order) -> tuple[sa.ColumnElement[Any], ...]:
     return _KEYS[order.removeprefix("-")]
 
@@ -152,16 +149,11 @@ def _listed(
     found = shown.cte("shown").prefix_with("MATERIALIZED", dialect="postgresql")
     texts = [sa.cast(key, sa.Text).label(f"key_{at}") for at, key in enumerate(keys_of(order))]
     rows = connection.execute(
-        sa.select(*_COLUMNS, *texts).join(found, found.c.id == jobs.c.id).order_by(*sorted_by)
+        sa.select(*queue.COLUMNS, *texts).join(found, found.c.id == jobs.c.id).order_by(*sorted_by)
     ).all()
     last = rows[limit - 1] if len(rows) > limit else None
     end = Place(order, tuple(getattr(last, text.name) for text in texts), last.id) if last else None
-    return Listed([_job(row, len(texts)) for row in rows[:limit]], total, is_exact, end)
-
-
-def _job(row: sa.Row[Any], keys: int) -> Job:
-    values = dict(zip(row._fields[:-keys], row[:-keys], strict=True))
-    return Job(**{**values, "status": JobStatus(values["status"])})
+    return Listed([queue.job_of(row[: -len(texts)]) for row in rows[:limit]], total, is_exact, end)
 
 
 def _behind(place: Place) -> sa.ColumnElement[bool]:

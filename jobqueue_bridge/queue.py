@@ -154,12 +154,13 @@ def _column_of(rows: sa.FromClause, name: str) -> sa.ColumnElement[Any]:
     return rows.c[name]
 
 
-_COLUMNS = columns_of(jobs)
+COLUMNS = columns_of(jobs)
 
 
-def _job(row: sa.Row[Any]) -> Job:
-    values = dict(row._mapping)
-    return Job(**{**values, "status": JobStatus(values["status"])})
+def job_of(values: Sequence[Any]) -> Job:
+    """From the values of COLUMNS, in their order."""
+    job_id, kind, status, *rest = values
+    return Job(job_id, kind, JobStatus(status), *rest)
 
 
 def status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
@@ -289,11 +290,11 @@ def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: Jo
                 jobs.c.status.in_([sa.literal_column(f"'{live.value}'") for live in LIVE_IN_INDEX]),
             ),
         )
-        .returning(*_COLUMNS)
+        .returning(*COLUMNS)
     )
     row = connection.execute(statement).one_or_none()
     if row is not None:
-        return _job(row)
+        return job_of(row)
     assert key is not None
     holder = _live_holder(connection, key)
     if holder is None:  # it ended in between
@@ -314,10 +315,10 @@ LIVE_IN_INDEX = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING, JobStat
 
 def get(connection: sa.Connection, job_id: UUID) -> Job:
     """Raises JobNotFound, or JobArchived."""
-    row = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id == job_id)).one_or_none()
+    row = connection.execute(sa.select(*COLUMNS).where(jobs.c.id == job_id)).one_or_none()
     if row is None:
         raise _absent(connection, job_id, (job_id, job_id))
-    return _job(row)
+    return job_of(row)
 
 
 def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, UUID]) -> JobNotFound:
@@ -329,7 +330,7 @@ def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, U
 
 def get_all(connection: sa.Connection, ids: Iterable[UUID]) -> list[Job]:
     """Those that are there, in no order."""
-    return [_job(row) for row in connection.execute(sa.select(*_COLUMNS).where(jobs.c.id.in_(list(ids))))]
+    return [job_of(row) for row in connection.execute(sa.select(*COLUMNS).where(jobs.c.id.in_(list(ids))))]
 
 
 def find(connection: sa.Connection, reference: str) -> Job:
@@ -337,12 +338,12 @@ def find(connection: sa.Connection, reference: str) -> Job:
     ids = id_range(reference)
     if ids is None:
         raise JobNotFound(reference)
-    rows = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id.between(*ids)).order_by(jobs.c.id).limit(3)).all()
+    rows = connection.execute(sa.select(*COLUMNS).where(jobs.c.id.between(*ids)).order_by(jobs.c.id).limit(3)).all()
     if not rows:
         raise _absent(connection, reference, ids)
     if len(rows) > 1:
         raise AmbiguousJob(reference, [row.id for row in rows])
-    return _job(rows[0])
+    return job_of(rows[0])
 
 
 def _matching(table: sa.Table, filters: Filters) -> list[sa.ColumnElement[bool]]:
@@ -365,8 +366,8 @@ def page(connection: sa.Connection, filters: Filters, *, limit: int, offset: int
     shown = (
         sa.select(jobs.c.id).where(*_matching(jobs, filters)).order_by(*order).limit(limit).offset(offset).subquery()
     )
-    rows = connection.execute(sa.select(*_COLUMNS).join(shown, shown.c.id == jobs.c.id).order_by(*order))
-    return Page([_job(row) for row in rows], total)
+    rows = connection.execute(sa.select(*COLUMNS).join(shown, shown.c.id == jobs.c.id).order_by(*order))
+    return Page([job_of(row) for row in rows], total)
 
 
 def oldest(
@@ -514,9 +515,9 @@ def move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, **values: A
             *([] if wanted in FINAL else [~live_twin]),
         )
         .values(status=wanted.value, **values)
-        .returning(*_COLUMNS)
+        .returning(*COLUMNS)
     ).one_or_none()
-    return _job(row) if row is not None else _refused_move(connection, job_id, wanted, values)
+    return job_of(row) if row is not None else _refused_move(connection, job_id, wanted, values)
 
 
 def move_all(
@@ -531,9 +532,9 @@ def move_all(
             *only,
         )
         .values(status=wanted.value, **values)
-        .returning(*_COLUMNS)
+        .returning(*COLUMNS)
     )
-    return [_job(row) for row in rows]
+    return [job_of(row) for row in rows]
 
 
 def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, values: dict[str, Any]) -> Job:
@@ -563,7 +564,7 @@ def wait_for_dispatch(connection: sa.Connection) -> None:
 def ready(connection: sa.Connection) -> list[Job]:
     """The head of each category's line, in order; and whatever names a category that doesn't exist."""
     heads = [
-        sa.select(*_COLUMNS)
+        sa.select(*COLUMNS)
         .where(is_ready(), jobs.c.resource_category == category.value)
         .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
         .limit(_WEIGHED_PER_CATEGORY)
@@ -572,8 +573,8 @@ def ready(connection: sa.Connection) -> list[Job]:
     known: sa.BindParameter[Any] = sa.bindparam(
         "known", [*map(str, ResourceCategory)], expanding=True, literal_execute=True
     )
-    strays = sa.select(*_COLUMNS).where(is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
-    found = [_job(row) for head in (*heads, strays) for row in connection.execute(head)]
+    strays = sa.select(*COLUMNS).where(is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
+    found = [job_of(row) for head in (*heads, strays) for row in connection.execute(head)]
     return sorted(found, key=lambda job: (job.priority, job.created_at, job.id))
 
 
@@ -635,9 +636,9 @@ def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Chec
             video_id=sa.func.coalesce(jobs.c.video_id, checked.video_id),
             run_id=None,
         )
-        .returning(*_COLUMNS)
+        .returning(*COLUMNS)
     ).one_or_none()
-    return None if row is None else _job(row)
+    return None if row is None else job_of(row)
 
 
 def _pending_and_unlocked(ids: Sequence[UUID]) -> sa.Select[tuple[UUID]]:

@@ -86,16 +86,17 @@ class Signer:
 class Signers(Protocol):
     """Who may sign."""
 
-    def signer(self, key_id: str | None) -> Signer:
-        """Raises BadToken where no key is known by that id."""
+    def signer(self, token: str) -> Signer:
+        """Whose key this token must be checked with. Raises BadToken where no key is known by the id that it names, or
+        jwt.PyJWTError where it is no token."""
 
 
 @dataclass(frozen=True)
 class _OneSigner:
     only: Signer
 
-    def signer(self, key_id: str | None) -> Signer:
-        del key_id
+    def signer(self, token: str) -> Signer:
+        del token
         return self.only
 
 
@@ -107,9 +108,11 @@ class _JwksFile:
         self._keys: dict[str | None, Signer] = {}
         self._refresh()
 
-    def signer(self, key_id: str | None) -> Signer:
+    def signer(self, token: str) -> Signer:
         with suppress(OSError, InvalidSettings):  # while it is being replaced, the keys that were there count
             self._refresh()
+        named = jwt.get_unverified_header(token).get("kid")
+        key_id = named if isinstance(named, str) else None
         found = self._keys.get(key_id) or (next(iter(self._keys.values())) if self._has_one(key_id) else None)
         if found is None:
             raise BadToken("The token is signed by a key that is not known here")
@@ -235,8 +238,7 @@ def _instant(seconds: Any) -> datetime:
 
 def _claims(token: str, trust: Trust) -> dict[str, Any]:
     try:
-        key_id = jwt.get_unverified_header(token).get("kid")
-        signer = trust.signers.signer(key_id if isinstance(key_id, str) else None)
+        signer = trust.signers.signer(token)
         return jwt.decode(
             token,
             signer.key,

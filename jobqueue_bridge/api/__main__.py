@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from jobqueue_bridge import process_log
 from jobqueue_bridge.api.app import create_app
+from jobqueue_bridge.api.http_protocol import BoundedHttp
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, load_settings
@@ -43,7 +44,7 @@ def server(settings: Settings) -> uvicorn.Server:
         app,
         host=settings.api_host,
         port=settings.api_port,
-        http="h11",  # the stricter parser: it bounds header sizes
+        http=BoundedHttp,
         access_log=False,
         log_config=None,  # its lines go where all lines of the process go
         log_level=settings.log_level.value,

@@ -16,6 +16,7 @@ from jobqueue_bridge.api.problems import answer_with_problems, document_schema
 from jobqueue_bridge.api.request_log import LogRequests
 from jobqueue_bridge.api.shared_answer import SharedAnswer
 from jobqueue_bridge.api.write_limit import LimitWrites
+from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
 
 _DESCRIPTION = """
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.database = engine_for(settings)
     app.state.hub = Hub(settings)
     app.state.shared_stats = SharedAnswer()
     app.state.trust = tokens.trusted(settings)

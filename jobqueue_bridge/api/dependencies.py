@@ -6,7 +6,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from fastapi import Depends, Path, Request
 
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tokens import Identity
 
@@ -19,8 +18,9 @@ async def _settings(request: Request) -> Settings:
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 
-async def _database(settings: CurrentSettings) -> sa.Engine:
-    return engine_for(settings)
+async def _database(request: Request) -> sa.Engine:
+    engine: sa.Engine = request.app.state.database
+    return engine
 
 
 async def _me(request: Request) -> Identity:

@@ -80,7 +80,7 @@ def test_a_live_job_that_forbids_another_is_named() -> None:
         ("DELETE", JOBS, 405),
         ("OPTIONS", JOBS, 405),
         ("TRACE", JOBS, 405),
-        ("BREW", JOBS, 405),
+        ("BREW", JOBS, 400),
     ],
 )
 def test_the_frameworks_errors_are_problems_too(api: httpx.Client, method: str, path: str, status: int) -> None:
@@ -196,6 +196,52 @@ def test_a_strange_address_is_no_fault_of_the_server(
     )
 
     assert b"HTTP/1.1 200" <= answer[:12] < b"HTTP/1.1 500", answer[:300]
+
+
+_POST = b"POST /api/media/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(b"GET /" + b"a" * 100_000, id="address"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 100_000, id="a header"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 20_000, id="headers"),
+        pytest.param(_POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: " + b"a" * 100_000, id="a trailer"),
+        pytest.param(_POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-A: b\r\n" * 20_000, id="trailers"),
+        pytest.param(_POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 100_000, id="a chunk's extension"),
+    ],
+)
+def test_what_never_becomes_whole_is_not_kept_for_ever(address: str, database: sa.Engine, begun: bytes) -> None:
+    """The request does not end, and yet the server answers and closes."""
+    assert raw(address, begun)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 401")
+
+
+def test_a_body_may_come_in_many_small_chunks(api: httpx.Client) -> None:
+    body = b'{"type": "scan"}'.ljust(20_000)
+
+    assert api.post(JOBS, content=(bytes([byte]) for byte in body), headers=JSON).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Content-Length : 5\r\n",
+        b"Content-Length: +5\r\n",
+        b"X-A: b\rX-C: d\r\n",
+        b"X-A\r\n",
+        b"Authorization: Bearer \x7f\r\n",
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_is_refused(address: str, database: sa.Engine, head: bytes) -> None:
+    """Two programs in a row must not read two different requests out of it."""
+    answer = raw(address, _POST + head + b"\r\n" + b"5\r\nhello\r\n0\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json\r\n" in answer
 
 
 @pytest.mark.parametrize("host", [b"[", b"a b", b"x:99999999", b'"><script>', b"\xff"])
