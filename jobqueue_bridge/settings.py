@@ -40,6 +40,8 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
     "jobs": {name: name for name in ("retention_days", "auto_purge", "temp_directory", "backup_original")},
     "worker": {name: f"worker_{name}" for name in ("max_files", "max_duration", "end_by", "cpu_cores")},
 }
+_AI_ROLES = ("shots", "tags", "embedding", "faces", "audio", "transcript", "text")
+_AI_REFERENCE = re.compile(r"(packaged|classical|path|hf):\S(.*\S)?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
 
@@ -334,6 +336,17 @@ class Settings(BaseSettings):
         validation_alias="MEDIA_LOG_LEVEL",
         description="From which level on: debug, info, warning, error.",
     )
+    ai_engines: Annotated[Mapping[str, str], NoDecode] = Field(
+        default_factory=dict,
+        validation_alias="MEDIA_AI_ENGINES",
+        description="Which engine serves a role of the analysis: tags: hf:google/siglip2-base-patch16-224. In the "
+        "environment as JSON. `media-pipelines models` lists roles and engines.",
+    )
+    ai_labels: str = Field(
+        default="",
+        validation_alias="MEDIA_AI_LABELS",
+        description="What a tagger that reads words looks for: a dog, a beach. Empty: a list of its own.",
+    )
     ffmpeg_binary: str = Field(default="", validation_alias="FFMPEG_BINARY")
     ffprobe_binary: str = Field(default="", validation_alias="FFPROBE_BINARY")
 
@@ -416,6 +429,14 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("ai_engines", mode="before")
+    @classmethod
+    def _are_engines(cls, value: Any) -> Mapping[str, str]:
+        given = _from_json(value, '{"tags": "hf:owner/name"}') if isinstance(value, str) else value
+        if not isinstance(given, Mapping):
+            raise ValueError(f"expected engines by role, such as {{tags: hf:owner/name}}, got {value!r}")
+        return {role: _engine_of(role, reference) for role, reference in given.items()}
+
     @field_validator("windows", mode="before")
     @classmethod
     def _are_windows(cls, value: Any) -> Mapping[str, tuple[str, ...]]:
@@ -478,6 +499,11 @@ class Settings(BaseSettings):
     @property
     def temp_dir(self) -> Path:
         return self.home / "temp"
+
+    @property
+    def models_dir(self) -> Path:
+        """What is made once of the weights that packages carry."""
+        return self.home / "models"
 
     @property
     def runs_dir(self) -> Path:
@@ -548,6 +574,14 @@ class Settings(BaseSettings):
         """Dagster's storage: psycopg2, in a schema of its own, because Dagster also has a table named `jobs`."""
         url = self._base_url.set(drivername="postgresql+psycopg2")
         return url.update_query_dict({"options": f"-csearch_path={DAGSTER_SCHEMA}"})
+
+
+def _engine_of(role: Any, reference: Any) -> str:
+    if role not in _AI_ROLES:
+        raise ValueError(f"there is no role {role!r}; there are {', '.join(_AI_ROLES)}")
+    if not isinstance(reference, str) or not _AI_REFERENCE.fullmatch(reference):
+        raise ValueError(f"{role}: expected packaged:, classical:, path: or hf: and a name, got {reference!r}")
+    return reference
 
 
 def _from_json(text: str, example: str) -> Any:

@@ -20,6 +20,7 @@ COMMANDS = {
     "scan": "media_pipelines.cli.videos",
     "restore": "media_pipelines.cli.originals",
     "transcode": "media_pipelines.cli.transcode",
+    "models": "media_pipelines.cli.models",
     "token": "media_pipelines.cli.token",
     "signin": "media_pipelines.cli.signin",
     "webhooks": "media_pipelines.cli.webhooks",

@@ -52,6 +52,27 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _ffmpeg(settings)
     yield from _gpus(settings)
     yield from _declared_vram(settings, running)
+    yield _analysis(settings)
+
+
+def _analysis(settings: Settings) -> Finding:
+    """Which engines would serve, without loading them."""
+    from media_pipelines.ai import inventory
+    from media_pipelines.ai.engines.choosing import wishes
+    from media_pipelines.ai.errors import BadReference
+
+    try:
+        roles = list(inventory.served(wishes(settings), load=False))
+    except BadReference as error:
+        return Finding("analysis", ok=False, text=f"MEDIA_AI_ENGINES: {error}")
+    if damaged := [one for one in inventory.carried() if one.damaged]:
+        what = "; ".join(f"{one.name}: {one.problem}" for one in damaged)
+        return Finding("analysis", ok=False, text=f"{what}: install {damaged[0].distribution} again")
+    others = [f"{one.role} by {one.serves}" for one in roles if one.serves != one.wanted]
+    if others:
+        text = f"{', '.join(others)}: what is set is not installed (make setup-ai, or see media-pipelines models)"
+        return Finding("analysis", ok=True, text=text)
+    return Finding("analysis", ok=True, text="every engine that is set is there")
 
 
 def _allowed(check: str, require: Callable[[], object], text: str) -> Finding:

@@ -113,6 +113,10 @@ def test_every_setting_has_a_variable_of_its_own_and_can_stand_in_the_file(confi
         ("MEDIA_GPU_VRAM_MB", "[[16000]]", "or {vram_mb: 16000, uuid: GPU-…} for each; got [16000]"),
         ("MEDIA_GPU_VRAM_MB", '[{"vram_mb": 1, "index": 1}, 16000]', "two GPUs have the index 1"),
         ("MEDIA_GPU_VRAM_MB", '[{"vram_mb": 1, "uuid": "GPU-1"}, {"vram_mb": 1, "uuid": "GPU-1"}]', "the uuid GPU-1"),
+        ("MEDIA_AI_ENGINES", "hf:owner/name", 'is no JSON such as {"tags": "hf:owner/name"}'),
+        ("MEDIA_AI_ENGINES", '["hf:owner/name"]', "expected engines by role"),
+        ("MEDIA_AI_ENGINES", '{"smells": "hf:owner/name"}', "there is no role 'smells'; there are shots, tags"),
+        ("MEDIA_AI_ENGINES", '{"tags": "owner/name"}', "tags: expected packaged:, classical:, path: or hf: and a name"),
         ("MEDIA_RETRY_BASE_SECONDS", "inf", "finite number"),
         ("MEDIA_RETRY_CAP_SECONDS", "1e300", "less than or equal to"),
         ("MEDIA_STARVATION_SECONDS", "inf", "finite number"),
@@ -225,12 +229,13 @@ def test_windows_stand_in_the_file_one_or_several_for_a_category(configure: Conf
 def test_windows_reach_the_processes_of_the_platform_as_they_are(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure('windows: {cpu: "01:00-07:00"}\ntimezone: Europe/Berlin\n')
+    configure('windows: {cpu: "01:00-07:00"}\ntimezone: Europe/Berlin\nai_engines: {tags: "path:/a/model"}\n')
     settings = load_settings()
-    for variable in ("MEDIA_WINDOWS", "MEDIA_TIMEZONE"):
+    for variable in ("MEDIA_WINDOWS", "MEDIA_TIMEZONE", "MEDIA_AI_ENGINES"):
         monkeypatch.setenv(variable, environment(settings)[variable])
     configure("")
     assert (load_settings().windows, load_settings().zone) == (settings.windows, ZoneInfo("Europe/Berlin"))
+    assert load_settings().ai_engines == {"tags": "path:/a/model"}
 
 
 def test_the_clock_is_the_systems_unless_told_otherwise(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
