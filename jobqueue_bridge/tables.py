@@ -213,6 +213,29 @@ videos = sa.Table(
 
 # Every change to an original, before and after it is made: what a crash left half-done is finished or rolled back from
 # here, and what was done can be undone. Paths are relative to the library root.
+video_shots = sa.Table(
+    "video_shots",
+    metadata,
+    _column("video_id", sa.Uuid, nullable=False, primary_key=True),
+    _column("number", sa.Integer, nullable=False, primary_key=True),
+    _column("scene", sa.Integer, nullable=False),
+    _column("start_s", sa.Double, nullable=False),
+    _column("end_s", sa.Double, nullable=False),
+    _column("transition", sa.Text, nullable=False),
+)
+
+video_tags = sa.Table(
+    "video_tags",
+    metadata,
+    _column("video_id", sa.Uuid, nullable=False, primary_key=True),
+    _column("name", sa.Text, nullable=False, primary_key=True),
+    _column("score", sa.Double, nullable=False),
+    _column("count", sa.Integer, nullable=False),
+    _column("seconds", sa.Double, nullable=False),
+    _column("spans", pg.JSONB, nullable=False),
+    _column("model", sa.Text, nullable=False),
+)
+
 file_changes = sa.Table(
     "file_changes",
     metadata,

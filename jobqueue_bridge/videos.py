@@ -298,6 +298,14 @@ _OF_THE_FILE = (
 )  # fmt: skip
 
 
+def add_tags(connection: sa.Connection, video_id: UUID, names: Sequence[str]) -> None:
+    """Beside those that are there, each once, in their order."""
+    present = connection.scalar(sa.select(videos.c.tags).where(videos.c.id == video_id).with_for_update())
+    if present is None:
+        raise VideoNotFound(video_id)
+    update(connection, video_id, tags=list(dict.fromkeys([*present, *(storable(name) for name in names)])))
+
+
 def columns_of(connection: sa.Connection, video_id: UUID) -> dict[str, Any]:
     """What a row says about its file. Raises VideoNotFound."""
     columns = [videos.c[name] for name in _OF_THE_FILE]

@@ -7,6 +7,7 @@ import dagster as dg
 from jobqueue_bridge import process_log
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
+from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
@@ -42,6 +43,11 @@ defs = dg.Definitions(
         streaming_rendition,
         compliant_video,
         gif,
+        scenes,
+        tags,
+        highlights,
+        digest,
+        clips,
         random_compilation,
         quad_compilation,
         mega_compilation,

@@ -24,6 +24,8 @@ from media_pipelines.media.errors import PathOutsideLibrary
 _OWNER = r"(?P<job>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<attempt>[1-9][0-9]{0,8})"
 _PARTIAL = re.compile(rf".*\.{_OWNER}\.partial(?:\.[^.]*)?", re.DOTALL)
 _FOLDER = re.compile(_OWNER)
+# Where jobs write unless they are told otherwise.
+_MADE_IN = ("playback", "compilations", "gifs", "thumbnails", "digests", "highlights", "clips", "scenes")
 # Of a job that this database does not know: another platform may be at work in the same library.
 _STRANGERS_AFTER = timedelta(days=1)
 
@@ -44,7 +46,7 @@ def remove(settings: Settings, job_id: UUID, attempt: int, params: Any, sources:
     if settings.temp_directory:
         with suppress(OSError):
             files.remove_partials(Path(settings.temp_directory), mark)
-    folders = {"playback", "compilations", "gifs", "thumbnails", *(path.rpartition("/")[0] or "." for path in sources)}
+    folders = {*_MADE_IN, *(path.rpartition("/")[0] or "." for path in sources)}
     asked_for = params.get("outputPath") if isinstance(params, dict) else None
     if isinstance(asked_for, str):
         folders.add(asked_for.rpartition("/")[0] or ".")

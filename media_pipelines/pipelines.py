@@ -10,6 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.vocabulary import NEEDS, JobType
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
+from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags
 from media_pipelines.assets.library import library_scan, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.tags import CATEGORY_TAG, TYPE_TAG
@@ -65,6 +66,15 @@ PIPELINES: Mapping[JobType, Pipeline] = MappingProxyType(
             JobType.COMPILE_MEGA, mega_compilation, "Join many videos into one, with chapters."
         ),
         JobType.COMPILE_GIF: _pipeline(JobType.COMPILE_GIF, gif, "Make an animated picture of a part of a video."),
+        JobType.SCENE_EXTRACT: _pipeline(
+            JobType.SCENE_EXTRACT, scenes, "Find shots and scenes, list them, write them as files."
+        ),
+        JobType.TAG_GENERATION: _pipeline(JobType.TAG_GENERATION, tags, "Say what a video shows."),
+        JobType.HIGHLIGHT_GENERATE: _pipeline(
+            JobType.HIGHLIGHT_GENERATE, highlights, "Rank the moments of a video, join the best to a reel."
+        ),
+        JobType.CLIP_GENERATE: _pipeline(JobType.CLIP_GENERATE, clips, "Cut clips out of a video."),
+        JobType.DIGEST_GENERATE: _pipeline(JobType.DIGEST_GENERATE, digest, "Make a short film of a long one."),
         JobType.MOVE_TO_LIBRARY: _pipeline(
             JobType.MOVE_TO_LIBRARY, place_in_library, "Move a video to another folder of the library."
         ),

@@ -115,11 +115,23 @@ outputs = APIRouter(
 )
 
 
+@outputs.get("/{id}/why", response_class=FileResponse, responses=documented_files("image/*"))
+def get_why(database: Database, settings: CurrentSettings, job_id: JobId) -> FileResponse:
+    """The picture of why a digest, reel or clip is what it is: the score over time, and what was chosen."""
+    found = library_files.find(settings, _named(database, job_id, "whyPath"), PICTURES, "such picture of this job")
+    return library_files.shown(found, PICTURES)
+
+
 @outputs.get("/{id}/output", response_class=FileResponse, responses=documented_files("video/*", "image/*"))
 def get_output(database: Database, settings: CurrentSettings, job_id: JobId) -> FileResponse:
     """What the job made."""
+    found = library_files.find(settings, _named(database, job_id, "outputPath"), MEDIA, "file that this job made")
+    return library_files.shown(found, MEDIA)
+
+
+def _named(database: sa.Engine, job_id: JobId, name: str) -> str | None:
+    """A path that the job's result names."""
     with database.connect() as connection:
         result = details_of(connection, job_id).result
-    named = result.get("outputPath") if isinstance(result, dict) else None
-    found = library_files.find(settings, named if isinstance(named, str) else None, MEDIA, "file that this job made")
-    return library_files.shown(found, MEDIA)
+    found = result.get(name) if isinstance(result, dict) else None
+    return found if isinstance(found, str) else None

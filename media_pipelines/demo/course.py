@@ -22,6 +22,7 @@ _DATABASE_PATIENCE_S = 90.0  # the platform heals its database within a minute
 _COMPILED_AT_MOST = 10
 _LONGEST_COMPILED_S = 600
 _CELLS = 4
+_SHORTEST_DIGESTED_S, _LONGEST_DIGEST_S = 4.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Course:
 
 
 def _last(sound: Sequence[Video]) -> list[tuple[JobType, dict[str, Any]]]:
-    """What is made of the whole library, and a moving picture of the video that came first."""
+    """What is made of the whole library, a moving picture of the video that came first, a digest of the longest."""
     first = min(sound, key=lambda video: (video.created_at, video.path))
     short = [video for video in sound if (video.duration_seconds or 0) <= _LONGEST_COMPILED_S]
     criteria = {"maxDuration": _LONGEST_COMPILED_S}
@@ -162,9 +163,19 @@ def _last(sound: Sequence[Video]) -> list[tuple[JobType, dict[str, Any]]]:
         (JobType.COMPILE_RANDOM, {"count": min(len(sound), _COMPILED_AT_MOST), **criteria}),
         (JobType.COMPILE_GIF, {"videoId": str(first.id), "start": (first.duration_seconds or 0) / 4, "duration": 2}),
     ]
-    return (
-        asked if len(short) < _CELLS else [*asked, (JobType.COMPILE_QUAD, {**criteria, "width": 1280, "height": 720})]
-    )
+    if len(short) >= _CELLS:
+        asked.append((JobType.COMPILE_QUAD, {**criteria, "width": 1280, "height": 720}))
+    return [*asked, *_digest(short)]
+
+
+def _digest(short: Sequence[Video]) -> list[tuple[JobType, dict[str, Any]]]:
+    """Of the longest one, half of it, if it is long enough for that."""
+    longest = max(short, key=lambda video: (video.duration_seconds or 0, video.path), default=None)
+    length_s = 0.0 if longest is None else (longest.duration_seconds or 0)
+    if longest is None or length_s < _SHORTEST_DIGESTED_S:
+        return []
+    target_s = min(_LONGEST_DIGEST_S, round(length_s / 2, 1))
+    return [(JobType.DIGEST_GENERATE, {"videoId": str(longest.id), "targetLength": target_s})]
 
 
 def _is_original(video: Video) -> bool:

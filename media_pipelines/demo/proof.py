@@ -63,6 +63,16 @@ class Proof:
             has_audio=any(source.has_audio for source in sources),
         )
 
+    def digest(self, job: Job, prober: Prober) -> None:
+        """It lasts as long as was planned, with sound if its source has any."""
+        (source,) = [prober.probe(self._file(self._paths.get(video_id))) for video_id in self._sources(job)]
+        verify.verify_joined(
+            prober,
+            self._output(job),
+            expect_duration_s=(job.result or {}).get("plannedSeconds"),
+            has_audio=source.has_audio,
+        )
+
     def animation(self, job: Job, prober: Prober) -> None:
         """Every picture of it is whole, and there is more than one."""
         del prober
@@ -96,6 +106,7 @@ _CHECKS = {
     JobType.COMPILE_RANDOM: Proof.compilation,
     JobType.COMPILE_QUAD: Proof.grid,
     JobType.COMPILE_GIF: Proof.animation,
+    JobType.DIGEST_GENERATE: Proof.digest,
     JobType.THUMBNAIL_GENERATE: Proof.picture,
 }
 

@@ -96,7 +96,14 @@ def _animation(result: Mapping[str, Any]) -> str:
     return f"{picture}, {clock(result.get('durationSeconds') or 0)}, {size(result.get('sizeBytes', 0))}"
 
 
+def _digest(result: Mapping[str, Any]) -> str:
+    segments = len(result.get("segments", ()))
+    pieces = "1 piece" if segments == 1 else f"{segments} pieces"
+    return f"{pieces}, {clock(result.get('durationSeconds') or 0)}, {size(result.get('sizeBytes', 0))}"
+
+
 _OUTCOMES = {
+    JobType.DIGEST_GENERATE: _digest,
     JobType.SCAN: _scan,
     JobType.PUBLIC_SCAN: _scan,
     JobType.VALIDATE: _validate,

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from media_pipelines.media import errors, files, verify
@@ -50,13 +50,15 @@ def join(
     preset: str,
     crf: int,
     crossfade_s: float = 0.0,
+    size: tuple[int, int] | None = None,
     on_progress: OnProgress | None = None,
     stop: Callable[[], str | None] | None = None,
     on_line: Callable[[str], None] | None = None,
     on_command: Callable[[str], None] | None = None,
     stall_timeout_s: float = 300,
 ) -> Joined:
-    """Join sources into `output_partial` and read it back. Chapters are written where items have titles.
+    """Join sources, or parts of them, into `output_partial` and read it back. A chapter begins at each item that has a
+    title. `size` is the picture's width and height; by default what most of the sources have.
 
     Sources that match are copied. Otherwise each becomes a piece; its picture is encoded unless it has the common
     shape already and the encoded ones turn out to have the very same configuration. Pieces are made one after the
@@ -68,6 +70,8 @@ def join(
     """
     sources = [item.source for item in items]
     chosen = plan(sources)
+    if size is not None and size != (chosen.width, chosen.height):
+        chosen = replace(chosen, copy=False, alike=frozenset(), width=size[0], height=size[1], reason="another size")
 
     def run_one(command: list[str], duration_s: float | None, report: Callable[[Progress], None]) -> None:
         if on_command:
@@ -83,7 +87,7 @@ def join(
 
     folder = Path(tempfile.mkdtemp(prefix="join-", dir=workdir))
     try:
-        untouched = chosen.copy and not crossfade_s and not any(item.card or item.levelling for item in items)
+        untouched = chosen.copy and not crossfade_s and all(_is_untouched(item) for item in items)
         planned = [] if untouched else cut_up(items, chosen.shape, crossfade_s)
         lengths_s = [source.duration_s for source in sources] if untouched else [cut.length_s for cut in planned]
         progress = _JoinProgress(math.fsum(length_s or 1.0 for length_s in lengths_s), len(items), on_progress)
@@ -92,7 +96,7 @@ def join(
             pieces, starts_s, length_s = _linked(sources, folder), _starts(sources), chosen.duration_s
             how = f"{len(sources)} sources copied: {chosen.reason}"
         else:
-            _require_space_for_pieces(workdir, sources)
+            _require_space_for_pieces(workdir, items)
             maker = _Maker(ffmpeg, prober, folder, items, chosen, choose_way, preset, crf, run_one, progress)
             made = maker.make(planned)
             pieces, starts_s, length_s = made.paths, made.starts_s, made.length_s
@@ -131,11 +135,19 @@ def _index_bytes(sources: Sequence[Probe], length_s: float | None, chapters: int
     return round(length_s * (frames_per_s + packets_per_s) * _INDEX_BYTES_PER_SAMPLE) + 65_536 + 1_024 * chapters
 
 
-def _require_space_for_pieces(workdir: Path, sources: Sequence[Probe]) -> None:
-    seconds = math.fsum(source.duration_s or 0 for source in sources)
-    files.require_free_space(
-        workdir, sum(source.size_bytes for source in sources) + round(seconds * _SOUND_BYTES_PER_S)
-    )
+def _is_untouched(item: Item) -> bool:
+    return item.is_whole and not item.card and not item.levelling
+
+
+def _require_space_for_pieces(workdir: Path, items: Sequence[Item]) -> None:
+    seconds = math.fsum(item.duration_s or 0 for item in items)
+    files.require_free_space(workdir, sum(_size_bytes(item) for item in items) + round(seconds * _SOUND_BYTES_PER_S))
+
+
+def _size_bytes(item: Item) -> int:
+    """Of a part, its share of the source."""
+    whole_s, size_bytes = item.source.duration_s, item.source.size_bytes
+    return round(size_bytes * (item.duration_s or whole_s) / whole_s) if whole_s else size_bytes
 
 
 def _starts(sources: Sequence[Probe]) -> list[float]:
@@ -149,7 +161,7 @@ def _chapters(items: Sequence[Item], starts_s: Sequence[float], length_s: float 
     if length_s is None or not any(item.title for item in items):
         return None
     path = folder / "chapters.txt"
-    titles = [(start_s, item.title or "") for start_s, item in zip(starts_s, items, strict=True)]
+    titles = [(at_s, item.title) for at_s, item in zip(starts_s, items, strict=True) if item.title is not None]
     path.write_text(chapters(titles, length_s))
     return path
 

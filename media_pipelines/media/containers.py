@@ -24,11 +24,17 @@ INDEXED = frozenset({"mp4", "matroska"})
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator["InputContainer"]:
+    with readable(path), open_only_video(str(path)) as container:
+        yield container
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What goes wrong within is the file's fault: raises UnreadableMedia."""
     import av
 
     try:
-        with open_only_video(str(path)) as container:
-            yield container
+        yield
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         raise errors.UnreadableMedia(path, _reason(error)) from error
 

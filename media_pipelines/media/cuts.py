@@ -5,20 +5,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from media_pipelines.media.commands.pieces import Part, Shape
+from media_pipelines.media.commands.pieces import Framing, Part, Shape
 from media_pipelines.media.probe import Probe
 
 
 @dataclass(frozen=True)
 class Item:
-    """One source of a compilation. `card` is a picture shown before it for `card_s` seconds, `title` the name of its
-    chapter, `levelling` filters for its sound."""
+    """One source of a compilation, or from `start_s` on `length_s` seconds of it. `card` is a picture shown before it
+    for `card_s` seconds, `title` the name of its chapter, `levelling` filters for its sound, `framing` what of its
+    picture is seen."""
 
     source: Probe
     title: str | None = None
     card: Path | None = None
     card_s: float = 0.0
     levelling: str = ""
+    start_s: float = 0.0
+    length_s: float | None = None
+    framing: Framing | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.start_s and self.length_s is None and self.framing is None
+
+    @property
+    def duration_s(self) -> float | None:
+        """None where the source does not say how long it is."""
+        if self.length_s is not None:
+            return self.length_s
+        return None if self.source.duration_s is None else self.source.duration_s - self.start_s
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ def cut_up(items: Sequence[Item], common: Shape, crossfade_s: float = 0.0) -> li
             tail = _stretch(shots[k - 1][1], common, from_end=before)
             found.append(Cut((tail, _stretch(part, common, to=before)), n, opens, whole=False))
         if not before and not after:
-            found.append(Cut((part,), n, opens, whole=isinstance(part.source, Probe)))
+            found.append(Cut((part,), n, opens, whole=isinstance(part.source, Probe) and items[n].is_whole))
         elif _frames(part, common) > before + after:
             body = _stretch(part, common, since=before, to=_frames(part, common) - after)
             found.append(Cut((body,), n, opens and not before, whole=False))
@@ -62,8 +77,9 @@ def cut_up(items: Sequence[Item], common: Shape, crossfade_s: float = 0.0) -> li
 def _shots(n: int, item: Item, common: Shape) -> list[tuple[int, Part, bool]]:
     """An item's title card, if it has one, and its source."""
     card = [(n, Part(item.card, length_s=_whole_frames(item.card_s, common)), True)] if item.card else []
-    length_s = _whole_frames(item.source.duration_s, common) if item.source.duration_s else None
-    return [*card, (n, Part(item.source, length_s=length_s, levelling=item.levelling), not card)]
+    length_s = _whole_frames(item.duration_s, common) if item.duration_s else None
+    part = Part(item.source, item.start_s, length_s, item.levelling, item.framing)
+    return [*card, (n, part, not card)]
 
 
 def _whole_frames(seconds: float, common: Shape) -> float:
@@ -83,4 +99,5 @@ def _stretch(part: Part, common: Shape, *, since: int = 0, to: int = 0, from_end
     """From one frame to another, or the last ones."""
     if from_end:
         since, to = _frames(part, common) - from_end, _frames(part, common)
-    return replace(part, start_s=since / float(common.fps), length_s=(to - since) / float(common.fps))
+    fps = float(common.fps)
+    return replace(part, start_s=part.start_s + since / fps, length_s=(to - since) / fps)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FRAMES = 25
 _FIRST, _LAST = 0.05, 0.95
-_SIDE, _LOW = 32, 8
+SIDE, _LOW = 32, 8
 _DIGITS = 16
 # Black, white and fades: the standard deviation of their grey values (0-255) is below this.
 _BLANK_BELOW = 6.0
@@ -44,7 +44,7 @@ def read(path_text: str) -> str:
             pictures = [picture for picture in _pictures(container) if picture.std() >= _BLANK_BELOW]
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         raise errors.UnreadableMedia(Path(path_text), str(error)) from error
-    return "".join(f"{_hash(picture):016x}" for picture in pictures)
+    return "".join(f"{hash_of(picture):016x}" for picture in pictures)
 
 
 def frames(text: str) -> list[int]:
@@ -75,7 +75,7 @@ def _pictures(container: "InputContainer") -> Iterator[Any]:
         frame = _next_frame(container, video)
         if frame is not None and frame.pts not in seen:
             seen.add(frame.pts)
-            yield frame.reformat(width=_SIDE, height=_SIDE, format="gray").to_ndarray().astype(float)
+            yield frame.reformat(width=SIDE, height=SIDE, format="gray").to_ndarray().astype(float)
 
 
 def _video(container: "InputContainer") -> "VideoStream | None":
@@ -99,11 +99,12 @@ def _next_frame(container: "InputContainer", video: "VideoStream") -> Any:
     return None
 
 
-def _hash(picture: Any) -> int:
+def hash_of(picture: Any) -> int:
+    """64 bits of a grey picture of `SIDE`×`SIDE`."""
     import numpy as np
 
-    n = np.arange(_SIDE)
-    cosines = np.cos(np.pi * (2 * n[None, :] + 1) * n[:_LOW, None] / (2 * _SIDE))
+    n = np.arange(SIDE)
+    cosines = np.cos(np.pi * (2 * n[None, :] + 1) * n[:_LOW, None] / (2 * SIDE))
     low = (cosines @ picture @ cosines.T).flatten()
     bits = low > np.median(low[1:])
     return int("".join("1" if bit else "0" for bit in bits), 2)

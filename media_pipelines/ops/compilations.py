@@ -200,11 +200,15 @@ def join(
     preset: str,
     crf: int,
     crossfade_s: float = 0.0,
+    size: tuple[int, int] | None = None,
     since_percent: float = 0.0,
+    until_percent: float = JOINED_PERCENT,
 ) -> Compilation:
     """Write the verified partial. `items` makes the pieces' descriptions, given a folder for temporaries."""
-    common = matching.plan(compilation.sources)
-    ways = ladder(attempt, ffmpeg, compilation.sources, (common.width, common.height), preset, crf)
+    if size is None:
+        common = matching.plan(compilation.sources)
+        size = common.width, common.height
+    ways = ladder(attempt, ffmpeg, compilation.sources, size, preset, crf)
     with (
         _room_for_pieces(attempt, queue) as workdir,
         removing_partials(compilation.output, attempt),
@@ -226,7 +230,8 @@ def join(
                     preset=preset,
                     crf=crf,
                     crossfade_s=crossfade_s,
-                    on_progress=Reporter(attempt, JOINED_PERCENT - since_percent, since_percent).percent,
+                    size=size,
+                    on_progress=Reporter(attempt, until_percent - since_percent, since_percent).percent,
                     stop=attempt.stop_reason,
                     on_line=witness.beside(log_line),
                     on_command=lambda line: log_command(f"FFmpeg command: {line}"),

@@ -59,6 +59,16 @@ def test_what_a_job_made_is_shown(api: httpx.Client, add_job: Add, file_at: Call
     assert api.get(f"{JOBS}/{add_job()}/output").status_code == 404
 
 
+def test_why_a_job_chose_what_it_chose_is_a_picture(
+    api: httpx.Client, add_job: Add, file_at: Callable[..., str]
+) -> None:
+    job_id = add_job(status="completed", result={"whyPath": file_at("thumbnails/x.why.png")})
+
+    assert api.get(f"{JOBS}/{job_id}/why").headers["content-type"] == "image/png"
+    assert api.get(f"{JOBS}/{job_id}/output").status_code == 404
+    assert api.get(f"{JOBS}/{add_job()}/why").status_code == 404
+
+
 def test_a_storyboard_names_its_sheets_by_number(
     api: httpx.Client, add_video: Add, file_at: Callable[..., str]
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_created_job_is_named_in_one_line(cli: Cli) -> None:
     ("arguments", "said"),
     [
         (("nonsense",), "unknown job type 'nonsense'"),
-        (("digest_generate",), "digest_generate"),
+        (("digest_generate",), "params.videoId"),
         (("scan", "--params", "{"), "no JSON"),
         (("scan", "--params", '{"a": NaN}'), "NaN"),
         (("scan", "--params", "[" * 5000), "deep"),

@@ -62,7 +62,7 @@ DEALT = list(_dealt())
 def passage(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Passage]:
     """The corpus in a library of its own, scanned. At the end the table of what became of it is written."""
     with engine_for(settings).begin() as connection:
-        connection.execute(sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos"))
+        connection.execute(sa.text("TRUNCATE jobs, job_leases, job_attempts, job_logs, videos CASCADE"))
     folder = tmp_path_factory.mktemp("corpus")
     with course.passage_through(folder / "media") as passage:
         course.make(passage, CORPUS)

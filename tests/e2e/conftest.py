@@ -174,3 +174,12 @@ def long_clip(platform: Platform) -> UUID:
     job = platform.enqueue("scan", {"path": "library/videos/long.mp4"})
     assert platform.finished(job.id, 60).status == "completed"
     return platform.video_id(str(path.relative_to(platform.settings.media_library_path)))
+
+
+@pytest.fixture(scope="package")
+def film(platform: Platform) -> UUID:
+    """A video whose analysis leaves several pieces on the way."""
+    path = make_clip(platform.settings.media_library_path / "library/videos/film.mp4", 100, "320x180")
+    job = platform.enqueue("scan", {"path": "library/videos/film.mp4"})
+    assert platform.finished(job.id, 60).status == "completed"
+    return platform.video_id(str(path.relative_to(platform.settings.media_library_path)))

@@ -54,6 +54,23 @@ def test_a_reencode_survives_the_kill_of(victim: str, platform: Platform, long_c
     eventually(lambda: platform.command("status").returncode, lambda code: code == 0, timeout_s=60)
 
 
+def test_an_analysis_goes_on_where_the_kill_of_its_run_ended_it(platform: Platform, film: UUID) -> None:
+    job = platform.enqueue("digest_generate", {"videoId": str(film), "targetLength": 5, "preset": "ultrafast"})
+    analyses = platform.settings.home / "analyses"
+    eventually(lambda: list(analyses.glob("*.parts/0*.npz")), bool, timeout_s=120)
+    kill(platform.run_pid(platform.job(job.id)))
+
+    done = platform.finished(job.id, timeout_s=240)
+
+    assert done.status == JobStatus.COMPLETED, (done.error, platform.log(job.id))
+    assert [attempt["outcome"] for attempt in platform.attempts(job.id)] == ["lost", "completed"]
+    assert "which an earlier attempt has analysed" in platform.log(job.id)
+    assert not list(analyses.glob("*.parts"))
+    with Prober() as prober:
+        made = prober.probe(platform.settings.media_library_path / done.result["outputPath"], decode_frames=5)
+    assert made.duration_s == pytest.approx(5, rel=0.05)
+
+
 def _assert_published_once(platform: Platform, target: str) -> None:
     root = platform.settings.media_library_path
     with Prober() as prober:

@@ -15,7 +15,7 @@ from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.sensors.dispatch import admit_ready
 
-PER_VIDEO = ("validate", "thumbnail_generate", "reencode_streaming")
+PER_VIDEO = ("validate", "thumbnail_generate", "reencode_streaming", "digest_generate")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_path_outside_the_root_is_refused_when_the_job_is_made(
 
 UNRUNNABLE = {
     "an unknown type": ("transmogrify", "{}", None, "unknown job type 'transmogrify'"),
-    "a type that is not built": ("tag_generation", "{}", None, "tag_generation is not available"),
+    "a parameter that is missing": ("tag_generation", "{}", None, "params.videoId"),
     "params of the wrong shape": ("scan", "[1]", None, "params: must be a JSON object"),
     "an unknown parameter": ("scan", '{"directry": "videos"}', None, "params.directry: unknown parameter"),
     "more VRAM than there is": ("scan", "{}", 17_000, "17000 MB is more than the whole budget"),

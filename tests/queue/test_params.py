@@ -53,6 +53,23 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
         {"subdirectory": None, "filename": None, "on_collision": "rename"},
     ),
     JobType.TRANSCODE: ({"videoId": VIDEO, "policy": {"target_video_codec": "hevc"}}, {"force": False}),
+    JobType.DIGEST_GENERATE: (
+        {"videoId": VIDEO},
+        {"target_length": 60, "include_highlights": True, "crossfade": 0.2, "chapters": True, "poster": True},
+    ),
+    JobType.CLIP_GENERATE: (
+        {"videoId": VIDEO},
+        {"count": 3, "min_length": 5, "max_length": 30, "aspect": "source", "height": None},
+    ),
+    JobType.HIGHLIGHT_GENERATE: (
+        {"videoId": VIDEO},
+        {"target_length": 30, "min_moment": 2, "max_moment": 8, "reel": True, "motion": 0.35, "novelty": 0.15},
+    ),
+    JobType.TAG_GENERATION: ({"videoId": VIDEO}, {"min_score": 0.25, "max_tags": 20, "labels": None, "apply": True}),
+    JobType.SCENE_EXTRACT: (
+        {"videoId": VIDEO},
+        {"similarity": None, "min_scene_length": 1, "exports": ["json", "csv", "edl"], "files": "none"},
+    ),
 }
 
 # The specification's own examples.
@@ -97,6 +114,44 @@ FULL: dict[JobType, dict[str, Any]] = {
         "levelLoudness": False,
         "loudness": -23,
         "outputPath": "compilations/mega.mp4",
+    },
+    JobType.DIGEST_GENERATE: {
+        "videoId": VIDEO,
+        "targetLength": 60,
+        "includeHighlights": True,
+        "crossfade": 0,
+        "outputPath": "digests/a.mp4",
+    },
+    JobType.CLIP_GENERATE: {
+        "videoId": VIDEO,
+        "count": 5,
+        "minLength": 3.5,
+        "maxLength": 60,
+        "aspect": "9:16",
+        "height": 1280,
+    },
+    JobType.HIGHLIGHT_GENERATE: {
+        "videoId": VIDEO,
+        "targetLength": 20,
+        "minMoment": 1,
+        "maxMoment": 5,
+        "motion": 1,
+        "loudness": 0,
+        "outputPath": "highlights/a.mp4",
+    },
+    JobType.TAG_GENERATION: {
+        "videoId": VIDEO,
+        "minScore": 0.5,
+        "maxTags": 5,
+        "labels": ["a beach", "a birthday cake"],
+        "apply": False,
+    },
+    JobType.SCENE_EXTRACT: {
+        "videoId": VIDEO,
+        "similarity": 0.8,
+        "minSceneLength": 4,
+        "exports": ["otio"],
+        "files": "exact",
     },
     JobType.COMPILE_GIF: {
         "videoId": VIDEO,
@@ -352,14 +407,9 @@ def test_an_unknown_type_is_refused_with_those_that_can_run(name: str) -> None:
     assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in JobType if kind not in params.MODELS])
-def test_a_type_without_a_model_is_not_available_yet(kind: JobType) -> None:
-    with pytest.raises(InvalidJob, match=f"{kind} is not available in this version; available: compile_gif"):
-        params.job_type(kind.value)
-
-
-@pytest.mark.parametrize("kind", TYPES)
-def test_a_type_with_a_model_is_found_by_its_name(kind: JobType) -> None:
+@pytest.mark.parametrize("kind", list(JobType))
+def test_every_type_has_a_model_and_is_found_by_its_name(kind: JobType) -> None:
+    assert kind in params.MODELS
     assert params.job_type(kind.value) is kind
 
 
@@ -372,6 +422,11 @@ def test_a_job_about_a_video_names_it() -> None:
         JobType.TRANSCODE,
         JobType.COMPILE_GIF,
         JobType.MOVE_TO_LIBRARY,
+        JobType.DIGEST_GENERATE,
+        JobType.CLIP_GENERATE,
+        JobType.HIGHLIGHT_GENERATE,
+        JobType.TAG_GENERATION,
+        JobType.SCENE_EXTRACT,
     }
 
 

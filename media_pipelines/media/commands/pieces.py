@@ -1,5 +1,6 @@
 """Several videos brought to one shape, and joined."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -44,6 +45,16 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Framing:
+    """What of a picture is seen: `width` and `height` as shares of it, the middle of that on straight lines between
+    `points`, each a time of the source in seconds, x and y from 0 to 1. Two points of one time are a jump."""
+
+    width: float
+    height: float
+    points: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
 class Part:
     """A stretch of a source, or a still picture that stands for a while. `length_s` None: to the end of a source that
     does not say how long it is. `levelling`: filters that bring its sound to the loudness of the others."""
@@ -52,6 +63,7 @@ class Part:
     start_s: float = 0.0
     length_s: float | None = None
     levelling: str = ""
+    framing: Framing | None = None
 
 
 def shape(width: int, height: int, fps: float, color: Color = BT709) -> Shape:
@@ -186,7 +198,8 @@ class _Filters:
             return f"[{number}:v]{to_yuv},setsar=1,format=yuv420p,{said(shape.color)}"
         spare = f"tpad=stop_mode=clone:stop_duration={missing_picture_s(part.source) + _SPARE_S:.3f}"
         since_s = _lead_s(part) if part.start_s else None
-        chain = [*fitted(part.source, shape, self._way.tone_map, since_s), spare]
+        framed = _framed(part) if part.framing else ()
+        chain = [*fitted(part.source, shape, self._way.tone_map, since_s, framed=framed), spare]
         return f"[{number}:{part.source.video_index}]" + ",".join(chain)
 
 
@@ -195,11 +208,18 @@ def uploaded(way: Way) -> str:
     return "".join(f",{step}" for step in upload(way.encoder.name, ten_bit=False))
 
 
-def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = (), since_s: float | None = None) -> list[str]:
+def fitted(
+    source: Probe,
+    shape: Shape,
+    tone_map: Sequence[str] = (),
+    since_s: float | None = None,
+    *,
+    framed: Sequence[str] = (),
+) -> list[str]:
     """Filters that bring a picture to a shape and to its colours: as large as fits, the rest black. One that is shorter
     than a frame of the shape is one frame, where `fps` would round it to none. `since_s` cuts off the beginning, after
-    the rate is constant: a frame that is shown for long may have come before."""
-    width, height = _inside(source, shape)
+    the rate is constant: a frame that is shown for long may have come before. What is `framed` fills the shape."""
+    width, height = (shape.width, shape.height) if framed else _inside(source, shape)
     frame_s = 1 / float(shape.fps)
     mapped = tone_mapped(source, tone_map) if source.hdr and tone_map else []
     return [
@@ -207,6 +227,7 @@ def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = (), since_s: f
         *([f"tpad=stop_mode=clone:stop_duration={_s(frame_s)}"] if (source.duration_s or 0) < frame_s else []),
         f"fps={shape.fps}",
         *([f"trim=start={_s(since_s)}", f"setpts=PTS-{_s(since_s)}/TB"] if since_s is not None else []),
+        *framed,
         ":".join([f"scale={width}:{height}", *([] if mapped else _recoloured(source, shape))]),
         *mapped,
         "setsar=1",
@@ -214,6 +235,28 @@ def fitted(source: Probe, shape: Shape, tone_map: Sequence[str] = (), since_s: f
         "format=yuv420p",
         said(shape.color),
     ]
+
+
+def _framed(part: Part) -> list[str]:
+    """Cuts out what is seen, frame by frame: the sum of all steps that the middle has taken by then."""
+    framing = part.framing
+    assert framing is not None
+    points = framing.points or ((part.start_s, 0.5, 0.5),)
+    x, y = (_followed([(at_s - part.start_s, point[axis]) for at_s, *point in points]) for axis in (0, 1))
+    width, height = f"floor(iw*{framing.width:.5f}/2)*2", f"floor(ih*{framing.height:.5f}/2)*2"
+    return [f"crop=w='{width}':h='{height}':x='clip(iw*({x})-ow/2,0,iw-ow)':y='clip(ih*({y})-oh/2,0,ih-oh)'"]
+
+
+def _followed(points: Sequence[tuple[float, float]]) -> str:
+    """An expression of `t`: the first value, and each change of it as it happens."""
+    terms = [f"{points[0][1]:.5f}"]
+    for (at_s, value), (next_s, next_value) in itertools.pairwise(points):
+        change = next_value - value
+        if abs(change) < 1e-5:
+            continue
+        share = f"clip((t-{at_s:.3f})/{next_s - at_s:.3f},0,1)" if next_s > at_s else f"gte(t,{at_s:.3f})"
+        terms.append(f"({change:.5f})*{share}")
+    return "+".join(terms)
 
 
 def said(color: Color) -> str:
