@@ -19,7 +19,7 @@ TOKEN_PARAMETER = "token"  # noqa: S105 -- its name
 
 # What browsers ask for without being able to set a header: event streams, pictures, videos.
 _WITHOUT_HEADERS = re.compile(
-    r"/api/media/(jobs/events|jobs/[^/]+/(events|output)|videos/[^/]+/(thumbnail|file|storyboard|storyboard/[^/]+))"
+    r"/api/media/(jobs/events|jobs/[^/]+/(events|output|why)|videos/[^/]+/(thumbnail|file|storyboard|storyboard/[^/]+))"
 )
 
 # Only describes the header to readers of /docs; RequireAdmin checks it.

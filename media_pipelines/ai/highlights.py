@@ -30,7 +30,8 @@ def reel(
     min_s: float = 2.0,
     crossfade_s: float = 0.0,
 ) -> list[Segment]:
-    """The best moments in the order of the video, as many as fill the target; of the same picture only the best."""
+    """The best moments in the order of the video, as many as fill the target, stretched where they leave a rest; of the
+    same picture only the best."""
     chosen: list[Segment] = []
     for moment in ranked:
         if total_s(chosen, crossfade_s) >= target_s:
@@ -41,8 +42,7 @@ def reel(
         chosen = _last_one_shortened(chosen, target_s, crossfade_s, min_s)
     ordered = _kept_apart(sorted(chosen, key=lambda moment: moment.start_s))
     return fitted(
-        ordered, min(target_s, total_s(ordered, crossfade_s)), found, pauses(analysis),
-        shortest_s=min(min_s, target_s), crossfade_s=crossfade_s,
+        ordered, target_s, found, pauses(analysis), shortest_s=min(min_s, target_s), crossfade_s=crossfade_s
     )  # fmt: skip
 
 

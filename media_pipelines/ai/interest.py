@@ -1,5 +1,6 @@
 """How much happens at each moment of a video, and why: motion, loudness, faces, pictures unlike the others. Pure."""
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ _SMOOTHED_S = 1.0
 _CUT = 0.5
 _AROUND_A_FACE_S = 1.0
 _OTHERS = 3
+_WORTH_TELLING = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class Interest:
         """What makes a stretch stand out, the strongest first."""
         here = self.slice_of(start_s, end_s)
         found = {name: round(float(part[here].mean()), 3) for name, part in self.parts.items() if len(part)}
-        return dict(sorted(((name, value) for name, value in found.items() if value > 0), key=lambda item: -item[1]))
+        return dict(
+            sorted(
+                ((name, value) for name, value in found.items() if value >= _WORTH_TELLING), key=lambda item: -item[1]
+            )
+        )
 
     def best_start_s(self, start_s: float, end_s: float, length_s: float) -> float:
         """Where the best stretch of a length begins; the middle one of equals."""
@@ -134,14 +140,17 @@ def _standing_out(curve: "Floats", least: float) -> "Floats":
 
 
 def _faces(analysis: Analysis) -> "Floats":
-    """1 where a face fills a tenth of the picture or more."""
+    """1 where a face fills a tenth of the picture or more. It is there for a second before and after, in its shot."""
     import numpy as np
 
     curve = np.zeros(analysis.steps, dtype=np.float32)
+    ends_s = [shot.end_s for shot in analysis.shots]
     for face in analysis.faces:
         size = min(1.0, (face.width * face.height * 10) ** 0.5) * min(1.0, face.score)
-        first = max(0, round((face.at_s - _AROUND_A_FACE_S) / analysis.step_s))
-        here = curve[first : round((face.at_s + _AROUND_A_FACE_S) / analysis.step_s) + 1]
+        shot = analysis.shots[min(bisect.bisect_right(ends_s, face.at_s), len(ends_s) - 1)]
+        start_s = max(shot.start_s, face.at_s - _AROUND_A_FACE_S)
+        end_s = min(shot.end_s, face.at_s + _AROUND_A_FACE_S)
+        here = curve[max(0, round(start_s / analysis.step_s)) : round(end_s / analysis.step_s) + 1]
         np.maximum(here, size, out=here)
     return curve
 

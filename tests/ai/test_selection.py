@@ -82,6 +82,14 @@ def test_where_it_is_loud_and_a_lot_moves_is_the_highlight_and_it_says_so() -> N
     assert set(best.reasons) >= {"motion", "loudness"}
 
 
+def test_a_face_counts_in_its_own_shot() -> None:
+    analysis = an_analysis([4, 4, 4], faces=[Face(4.1, 0.4, 0.3, 0.3, 0.4, 1.0)])
+    seen = interest(analysis).parts["faces"]
+    assert seen[:39].max() == 0
+    assert seen[41:50].min() == 1
+    assert seen[53:].max() == 0
+
+
 def test_a_cut_is_no_motion() -> None:
     analysis = an_analysis([5] * 8)
     for shot in analysis.shots[1:]:

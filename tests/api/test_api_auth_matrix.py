@@ -117,7 +117,7 @@ def test_a_wrong_token_in_the_address_opens_no_route(
     strict: str, routes: list[tuple[str, str]], database: sa.Engine, wrong: str
 ) -> None:
     token, status = WRONG[wrong]
-    takes = ("/events", "/thumbnail", "/file", "/storyboard", "/storyboard/0", "/output")
+    takes = ("/events", "/thumbnail", "/file", "/storyboard", "/storyboard/0", "/output", "/why")
     with httpx.Client(base_url=strict, params={"token": token} if token else {}) as client:
         answered = {
             (path, client.get(path).status_code, status if path.endswith(takes) else 401)
@@ -138,7 +138,7 @@ def test_a_good_token_opens_every_route(strict: str, routes: list[tuple[str, str
 def test_a_good_token_in_the_address_opens_streams_and_files_alone(
     strict: str, routes: list[tuple[str, str]], database: sa.Engine
 ) -> None:
-    takes = ("/events", "/thumbnail", "/file", "/storyboard", "/storyboard/0", "/output")
+    takes = ("/events", "/thumbnail", "/file", "/storyboard", "/storyboard/0", "/output", "/why")
     with httpx.Client(base_url=strict) as client:
         for method, path in routes:
             with client.stream(method, path, params={"token": with_secret()}) as answer:

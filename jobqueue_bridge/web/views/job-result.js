@@ -9,7 +9,7 @@ import { words } from "../vocabulary.js";
 const PICTURES = /\.(jpe?g|png|gif|webp)$/i;
 const FILMS = /\.(mp4|m4v|webm|mov|mkv)$/i;
 
-const SHOWN_ELSEWHERE = new Set(["whyPath", "segments", "engines"]);
+const SHOWN_ELSEWHERE = new Set(["whyPath", "segments", "moments", "engines"]);
 
 export function JobResult({ job }) {
   if (job.status !== "completed" || !job.result) return null;
@@ -41,7 +41,7 @@ function Why({ job }) {
       alt="The score over time, and what was chosen" onError=${() => setBroken(true)} /></a>`}
     <ol class="segments">${segments.map((one) => html`<li key=${one.startSeconds}>${duration(one.startSeconds)} – ${duration(one.endSeconds)}
       <small> ${Object.entries(one.reasons).map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")}</small></li>`)}</ol>
-    <ul class="engines">${engines.map((one) => html`<li key=${one.role + one.reference}>${words(one.role)}: <code>${one.reference}</code> on ${one.device}${one.reason && html` <small>(${one.reason})</small>`}</li>`)}</ul>`;
+    <ul class="engines">${engines.map((one) => html`<li key=${one.role + one.reference}>${words(one.role)}: <code>${one.reference}</code>${" on "}${one.device}${one.reason && html` <small>(${one.reason})</small>`}</li>`)}</ul>`;
 }
 
 function Saved({ result }) {

@@ -204,6 +204,22 @@ def test_a_failed_job_is_retried(page: Page, platform: Platform, broken_clip: UU
     expect(page.get_by_role("log")).to_contain_text("--- RETRY ATTEMPT 1 ---")
 
 
+def test_why_moments_were_chosen_is_shown_with_the_result(
+    page: Page, platform: Platform, short_clip: UUID, shoot: Shoot
+) -> None:
+    params = {"videoId": str(short_clip), "targetLength": 1, "reel": False}
+    job = platform.enqueue("highlight_generate", params)
+    assert platform.finished(job.id, 60).status == "completed"
+    page.goto(f"{platform.address}/#/jobs?job={job.id}")
+    panel = page.get_by_role("complementary", name="Job details")
+    picture = panel.get_by_alt_text("The score over time, and what was chosen")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("picture => picture.naturalWidth") == 960
+    expect(panel.locator(".segments li")).to_have_count(1)
+    expect(panel.locator(".engines li")).to_have_count(5)
+    shoot(page, "why")
+
+
 def test_a_priority_is_changed(page: Page, platform: Platform, paused_jobs: list[UUID]) -> None:
     row = row_of(page, paused_jobs[0])
     row.get_by_role("button", name="Compile random", exact=True).click()
