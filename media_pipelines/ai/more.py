@@ -3,7 +3,8 @@
 Neither decodes the film again from end to end: words read the sound alone, text the key frame of each shot.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,18 @@ def words(source: Path, found: Analysis, transcriber: "Transcriber", stop: "Stop
         for word in transcriber.transcribe(mono):
             start_s, end_s = word.start_s + span.start_s, min(word.end_s + span.start_s, found.duration_s)
             heard.append(Word(round(start_s, 3), round(end_s, 3), word.text, word.probability))
-    return tuple(heard)
+    return tuple(sounding(word, found.silence) for word in heard)
+
+
+def sounding(word: Word, silence: Sequence[Span]) -> Word:
+    """Without the silence that a transcriber counts to the first and the last word of a sentence."""
+    start_s, end_s = word.start_s, word.end_s
+    for pause in silence:
+        if pause.start_s <= start_s < pause.end_s < end_s:
+            start_s = pause.end_s
+        if start_s < pause.start_s < end_s <= pause.end_s:
+            end_s = pause.start_s
+    return replace(word, start_s=start_s, end_s=end_s)
 
 
 def texts(source: Path, found: Analysis, reader: "TextReader", stop: "Stop | None") -> tuple[ScreenText, ...]:

@@ -81,6 +81,16 @@ def test_a_dissolve_and_a_fade_are_found_and_named(make: Make, classical: Engine
     assert set(found.loudness_db.tolist()) == {-70.0}
 
 
+def test_a_pan_is_one_shot(make: Make, classical: Engines, tmp_path: Path) -> None:
+    wide = "testsrc2=size=768x108:rate=25:duration=6,crop=192:108:x='t*70':y=0"
+    path = make("pan.mp4", "-f", "lavfi", "-i", wide, *X264)
+
+    found = analyse(path, engines=classical, folder=tmp_path)
+
+    assert len(found.shots) == 1
+    assert np.median(found.motion) > 0.05
+
+
 def test_the_second_who_asks_decodes_nothing(three_shots: Path, classical: Engines, tmp_path: Path) -> None:
     copy = tmp_path / "film.mp4"
     copy.write_bytes(three_shots.read_bytes())

@@ -5,6 +5,7 @@ dissolves by whether the middle of a change is the mean of its ends (a pan's is 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from media_pipelines.ai.analysis import STEP_S, Engine
@@ -28,12 +29,14 @@ _DISSOLVE_S = (0.4, 0.8, 1.4)
 _MIDDLE_OFF = 0.3
 # And how much of all the steps on the way leads there: flicker and motion go to and fro.
 _STRAIGHT = 0.6
+# And how much faster it changes than what is before and after.
+_BURST = 1.6
 _DARK, _FLAT = 20.0, 6.0
 
 
 class AdaptiveShots:
     look_hz = 30.0
-    context = 60
+    context = 64
 
     def __init__(self, reason: str | None) -> None:
         self.engine = Engine("shots", "classical:adaptive", "adaptive", None, _LICENCE, "cpu/numpy", None, reason)
@@ -79,9 +82,21 @@ def _dissolves(pictures: "Floats", fps: float) -> "Floats":
         linear = 1 - off / np.maximum(apart, 1e-6) / (2 * _MIDDLE_OFF)
         straight = apart / np.maximum(come[2 * half :] - come[: -2 * half], 1e-6) / (2 * _STRAIGHT)
         far = apart / (2 * _DISSOLVE_DISTANCE)
-        found = np.clip(np.minimum.reduce([linear, far, straight]), 0, 1)
+        bounded = _burst(come, half)[half:-half] / (2 * _BURST)
+        found = np.clip(np.minimum.reduce([linear, far, straight, bounded]), 0, 1)
         likely[half:-half] = np.maximum(likely[half:-half], found)
     return likely
+
+
+def _burst(come: "npt.NDArray[np.float64]", half: int) -> "npt.NDArray[np.float64]":
+    """How much more changes around each frame than before and after that, where a film that moves goes on moving."""
+    import numpy as np
+
+    frames = np.arange(len(come))
+    marks = [np.clip(frames + shift * half, 0, len(come) - 1) for shift in (-3, -1, 1, 3)]
+    before, within, after = ((come[high] - come[low]) / np.maximum(high - low, 1) for low, high in pairwise(marks))
+    ratio: npt.NDArray[np.float64] = within / np.maximum(np.maximum(before, after), 0.5)
+    return ratio
 
 
 def _fades(pictures: "Floats") -> "Floats":
