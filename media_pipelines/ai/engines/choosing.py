@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from jobqueue_bridge import nvml
 from jobqueue_bridge.settings import Settings
 from media_pipelines.ai.analysis import Engine, Role
 from media_pipelines.ai.engines import classical, weights
@@ -216,6 +217,7 @@ class _Explained:
 
 def load(role: Role, reference: Reference, wishes: Wishes) -> Any:
     """Raises EngineUnavailable."""
+    nvml.library()  # PyTorch imports it too, and the first import warns of it
     try:
         if reference.kind == "packaged":
             return _packaged(reference, wishes)
