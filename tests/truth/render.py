@@ -25,13 +25,14 @@ def render(film: Film, ffmpeg: Path, folder: Path, size: tuple[int, int] = (480,
     """Write the film as H.264 and AAC."""
     folder.mkdir(parents=True, exist_ok=True)
     path, sound = folder / f"{film.name}-{film.seed}.mp4", folder / f"{film.name}-{film.seed}.wav"
+    unfinished = path.with_suffix(".unfinished.mp4")
     _write_sound(film, sound)
     command = [
         str(ffmpeg), "-v", "error", "-y",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", str(FPS), "-i", "pipe:0",
         "-i", str(sound),
         "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-g", "250",
-        "-c:a", "aac", "-b:a", "96k", "-t", f"{film.duration_s:.3f}", str(path),
+        "-c:a", "aac", "-b:a", "96k", "-t", f"{film.duration_s:.3f}", str(unfinished),
     ]  # fmt: skip
     encoder = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert encoder.stdin is not None
@@ -40,6 +41,7 @@ def render(film: Film, ffmpeg: Path, folder: Path, size: tuple[int, int] = (480,
             pipe.write(frame.tobytes())
     assert encoder.wait() == 0
     sound.unlink()
+    unfinished.rename(path)
     return Rendered(film, path)
 
 
