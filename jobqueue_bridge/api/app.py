@@ -15,6 +15,7 @@ from jobqueue_bridge.api.gate import SecurityHeaders, StrictRequests
 from jobqueue_bridge.api.problems import answer_with_problems, document_schema
 from jobqueue_bridge.api.request_log import LogRequests
 from jobqueue_bridge.api.shared_answer import SharedAnswer
+from jobqueue_bridge.api.turns import Turns
 from jobqueue_bridge.api.write_limit import LimitWrites
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.settings import Settings
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = engine_for(settings)
     app.state.hub = Hub(settings)
     app.state.shared_stats = SharedAnswer()
+    app.state.turns = Turns()
     app.state.trust = tokens.trusted(settings)
     # The last one added is the outermost.
     app.add_middleware(StrictRequests)

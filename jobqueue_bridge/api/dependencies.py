@@ -6,6 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from fastapi import Depends, Path, Request
 
+from jobqueue_bridge.api.turns import Turns
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tokens import Identity
 
@@ -23,12 +24,18 @@ async def _database(request: Request) -> sa.Engine:
     return engine
 
 
+async def _turns(request: Request) -> Turns:
+    turns: Turns = request.app.state.turns
+    return turns
+
+
 async def _me(request: Request) -> Identity:
     identity: Identity = request.state.identity
     return identity
 
 
 Database = Annotated[sa.Engine, Depends(_database)]
+ReadingTurns = Annotated[Turns, Depends(_turns)]
 Me = Annotated[Identity, Depends(_me)]
 
 

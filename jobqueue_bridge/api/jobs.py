@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from jobqueue_bridge import audit, idempotency, listing, queue, stats, videos
 from jobqueue_bridge.api import cursors, wire, wire_stats
 from jobqueue_bridge.api.auth import bearer
-from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, Who
+from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, ReadingTurns, Who
 from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.problems import documented
 from jobqueue_bridge.api.reading import details_of, log_of
@@ -44,8 +45,12 @@ IdempotencyKey = Annotated[
 
 
 @router.get("", response_model=wire.JobList)
-def list_jobs(database: Database, asked: Annotated[wire.ListJobs, Query()]) -> Response:
+async def list_jobs(turns: ReadingTurns, database: Database, asked: Annotated[wire.ListJobs, Query()]) -> Response:
     """Newest first, unless `sort` says otherwise. Pages by number shift when jobs arrive; those by `cursor` do not."""
+    return await turns.run(partial(_listed, database, asked))
+
+
+def _listed(database: sa.Engine, asked: wire.ListJobs) -> Response:
     place = cursors.read(asked.cursor, asked.sort) if asked.cursor else None
     with database.connect() as connection:
         if place is not None:
@@ -138,8 +143,12 @@ def _digest(asked: wire.Request) -> str:
 
 
 @router.get("/{id}", response_model=wire.JobDetails, responses=documented(404))
-def get_job(database: Database, job_id: JobId) -> Response:
+async def get_job(turns: ReadingTurns, database: Database, job_id: JobId) -> Response:
     """The job with its log, its attempts and, while it is pending, its place in the queue; also from the archive."""
+    return await turns.run(partial(_detailed, database, job_id))
+
+
+def _detailed(database: sa.Engine, job_id: UUID) -> Response:
     with database.connect() as connection:
         return _as_it_is(details_of(connection, job_id))
 

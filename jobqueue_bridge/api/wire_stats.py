@@ -84,17 +84,15 @@ class FullStats(Stats):
 def full(
     connection: sa.Connection, basic: stats.Stats, slots: Mapping[ResourceCategory, Slots], settings: Settings
 ) -> FullStats:
-    now = datetime.now(UTC)
     totals = history.totals(connection)
-    hours = history.since(connection, now - timedelta(days=1), now)
+    full_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    day, hour = history.ended(connection, full_hour - timedelta(days=1), full_hour - timedelta(hours=1))
     switch, waits = lifecycle.switch(connection), stats.waits(connection)
     return FullStats(
         **dict(Stats.of(basic, settings)),
         oldest_wait_seconds=waits.oldest_s,
         waiting_reasons=[Reason(reason=reason, jobs=count) for reason, count in waits.reasons],
-        throughput=Throughput(
-            last_hour=_ended(hours, now - timedelta(hours=1)), last_day=_ended(hours, now - timedelta(days=1))
-        ),
+        throughput=Throughput(last_hour=_ended(hour), last_day=_ended(day)),
         bytes_saved=sum(one.bytes_saved for one in totals),
         queue_paused=Paused(since=switch.paused_at, by=switch.paused_by) if switch.paused_at else None,
         slots=dict(slots),
@@ -103,10 +101,8 @@ def full(
     )
 
 
-def _ended(hours: Mapping[datetime, Sequence[Sums]], since: datetime) -> Ended:
-    full_hour = since.replace(minute=0, second=0, microsecond=0)
-    late = [one for at, sums in hours.items() if at >= full_hour for one in sums]
-    return Ended(completed=_jobs(late, JobStatus.COMPLETED), failed=_jobs(late, JobStatus.FAILED))
+def _ended(counts: Mapping[str, int]) -> Ended:
+    return Ended(completed=counts.get(JobStatus.COMPLETED, 0), failed=counts.get(JobStatus.FAILED, 0))
 
 
 def _jobs(sums: Iterable[Sums], outcome: JobStatus) -> int:
