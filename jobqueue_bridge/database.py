@@ -24,17 +24,19 @@ _CONNECT_TIMEOUT_S = 5
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 # Every statement reads a few rows by an index: to start workers or a compiler for one costs more than it does.
 _SESSION = ("timezone=UTC", "application_name=media-pipelines", "max_parallel_workers_per_gather=0", "jit=off")
-_TRUSTED_S = 1.0  # a connection that was used so lately still stands
 _INT_DIGITS_MAX = 4_000  # Python refuses to convert more than 4300
 
 
-def engine_for(settings: Settings) -> sa.Engine:
-    """This process's engine for these settings; a forked child gets one of its own."""
-    return _engine(settings.queue_url, os.getpid())
+def engine_for(settings: Settings, *, trusted_s: float = 0.0) -> sa.Engine:
+    """This process's engine for these settings; a forked child gets one of its own.
+
+    A connection that was used within `trusted_s` is used again without asking whether it still stands.
+    """
+    return _engine(settings.queue_url, os.getpid(), trusted_s)
 
 
 @cache
-def _engine(url: sa.URL, process_id: int) -> sa.Engine:
+def _engine(url: sa.URL, process_id: int, trusted_s: float) -> sa.Engine:
     del process_id
     engine = sa.create_engine(
         url,
@@ -51,7 +53,7 @@ def _engine(url: sa.URL, process_id: int) -> sa.Engine:
     )
     sa.event.listen(engine, "connect", _read_any_instant)
     sa.event.listen(engine, "checkin", _begin_rest)
-    sa.event.listen(engine, "checkout", partial(_ping_after_rest, engine.dialect))
+    sa.event.listen(engine, "checkout", partial(_ping_after_rest, engine.dialect, trusted_s))
     return engine
 
 
@@ -59,10 +61,12 @@ def _begin_rest(_: object, record: sa.pool.ConnectionPoolEntry) -> None:
     record.info["rests_since_s"] = time.monotonic()
 
 
-def _ping_after_rest(dialect: sa.Dialect, connection: Any, record: sa.pool.ConnectionPoolEntry, _: object) -> None:
+def _ping_after_rest(
+    dialect: sa.Dialect, trusted_s: float, connection: Any, record: sa.pool.ConnectionPoolEntry, _: object
+) -> None:
     """As SQLAlchemy's pre-ping does, but not before each of many statements in a row: that is a round trip for each."""
-    now_s = time.monotonic()
-    if now_s - record.info.get("rests_since_s", now_s) < _TRUSTED_S:
+    rests_since_s = record.info.get("rests_since_s")  # None: it was just opened
+    if rests_since_s is None or time.monotonic() - rests_since_s < trusted_s:
         return
     try:
         dialect.do_ping(connection)

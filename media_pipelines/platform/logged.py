@@ -23,11 +23,21 @@ def configure(settings: Settings) -> None:
 def _replace_formatters() -> None:
     """Dagster's own JSON has no trace of an error in it, and uvicorn, below the Dagster UI, has no JSON."""
     import uvicorn.config
+    from dagster._core.definitions import instigation_logger
     from dagster._utils import log
 
     log.get_structlog_json_formatter = lambda: process_log.formatter(LogFormat.JSON)  # type: ignore[assignment, return-value]
     for name in uvicorn.config.LOGGING_CONFIG["formatters"]:
         uvicorn.config.LOGGING_CONFIG["formatters"][name] = {"()": process_log.formatter, "log_format": LogFormat.JSON}
+    make = log.create_console_logger
+
+    def console_logger(name: str, level: str | int) -> logging.Logger:
+        logger = make(name, level)
+        for handler in logger.handlers:
+            handler.setFormatter(process_log.formatter(LogFormat.JSON))
+        return logger
+
+    vars(instigation_logger)["create_console_logger"] = console_logger  # of what sensors say in their ticks
 
 
 def main() -> None:
