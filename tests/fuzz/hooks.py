@@ -9,6 +9,8 @@ from uuid import UUID
 
 import schemathesis
 
+from jobqueue_bridge.api.wire import CreateJob
+
 _KNOWN = json.loads(Path(os.environ["FUZZ_ROWS"]).read_text())
 _PICK = random.Random(7)
 
@@ -35,8 +37,15 @@ def map_body(context: Any, body: Any) -> Any:
     if not isinstance(body, dict) or _PICK.random() < 0.5:
         return body
     if context.operation.label == "POST /api/media/jobs" and set(body) <= {"type", "params", "priority"}:
-        return {**body, **_PICK.choice(_KNOWN["requests"])} if isinstance(body.get("type"), str) else body
+        return {**body, **_PICK.choice(_KNOWN["requests"])} if _may_be_a_type(body.get("type")) else body
     return {**body, "videoId": _PICK.choice(_KNOWN["videos"])} if _is_id(body.get("videoId")) else body
+
+
+def _may_be_a_type(value: Any) -> bool:
+    """What is wrong on purpose stays wrong."""
+    return (
+        isinstance(value, str) and 1 <= len(value) <= CreateJob.model_json_schema()["properties"]["type"]["maxLength"]
+    )
 
 
 def _is_id(value: Any) -> bool:
