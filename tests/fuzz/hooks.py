@@ -9,10 +9,9 @@ from uuid import UUID
 
 import schemathesis
 
-from jobqueue_bridge.api.wire import CreateJob
-
 _KNOWN = json.loads(Path(os.environ["FUZZ_ROWS"]).read_text())
 _PICK = random.Random(7)
+_TYPE_MOST = 100  # characters, as the schema says
 
 
 @schemathesis.hook
