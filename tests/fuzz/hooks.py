@@ -42,9 +42,7 @@ def map_body(context: Any, body: Any) -> Any:
 
 def _may_be_a_type(value: Any) -> bool:
     """What is wrong on purpose stays wrong."""
-    return (
-        isinstance(value, str) and 1 <= len(value) <= CreateJob.model_json_schema()["properties"]["type"]["maxLength"]
-    )
+    return isinstance(value, str) and 1 <= len(value) <= _TYPE_MOST
 
 
 def _is_id(value: Any) -> bool:
