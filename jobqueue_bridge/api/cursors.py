@@ -12,6 +12,8 @@ from jobqueue_bridge import videos
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
 from jobqueue_bridge.listing import Order, Place
 
+PATTERN = r"^[A-Za-z0-9_-]*$"  # URL-safe Base64 without padding
+
 _INSTANT = re.compile(r"\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?( BC)?|-?infinity")
 _RANK = re.compile(r"-?\d{1,9}")
 

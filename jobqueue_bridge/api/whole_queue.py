@@ -75,7 +75,7 @@ class ListEntries(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=False, validate_by_alias=True)
 
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=1000)
+    cursor: str | None = Field(default=None, max_length=1000, pattern=cursors.PATTERN)
     job_id: UUID | None = None
     who: str | None = Field(default=None, max_length=200)
     action: str | None = Field(default=None, max_length=100)

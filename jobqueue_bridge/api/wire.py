@@ -195,6 +195,7 @@ class _Paged(BaseModel):
     cursor: str | None = Field(
         default=None,
         max_length=1000,
+        pattern=cursors.PATTERN,
         description="`nextCursor` of the page before: rows that come or go meanwhile neither repeat nor hide another.",
     )
 

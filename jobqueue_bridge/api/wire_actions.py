@@ -82,7 +82,7 @@ class BulkRequest(Request):
     priority: Priority | SkipJsonSchema[None] = Field(default=None, description="With the action `priority`.")
     force: bool = Field(default=False, strict=True, description="With `retry`: also where all retries are used up.")
     limit: Whole = Field(default=BULK_MOST, ge=1, le=BULK_MOST, description="How many at most, oldest first.")
-    cursor: Annotated[str, Field(max_length=1000)] | SkipJsonSchema[None] = Field(
+    cursor: Annotated[str, Field(max_length=1000, pattern=cursors.PATTERN)] | SkipJsonSchema[None] = Field(
         default=None, description="`nextCursor` of the answer before: goes on behind the jobs that it told of."
     )
     dry_run: bool = Field(default=False, strict=True, description="Only tell how many the filter finds.")

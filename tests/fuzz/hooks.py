@@ -24,10 +24,11 @@ def map_path_parameters(context: Any, path_parameters: Any) -> Any:
 
 
 @schemathesis.hook
-def map_query(context: Any, query: Any) -> Any:
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A followed log stays open while its job lives; tests of its own follow it."""
-    del context
-    return {name: value for name, value in query.items() if name != "follow"} if isinstance(query, dict) else query
+    del context, kwargs
+    if case.query:
+        case.query = {name: value for name, value in case.query.items() if name != "follow"}
 
 
 @schemathesis.hook
