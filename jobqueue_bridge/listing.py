@@ -23,6 +23,7 @@ from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
 
 COUNTED_MOST = 10_000
 FOUND_MOST = 1_000  # by a text
+_PASSED_OVER_MOST = 10_000  # without first looking whether a page so late is there
 _VIDEOS_MOST = 1_000
 _ID_DIGITS_LEAST = 4
 _WORD = re.compile(r"\w+")
@@ -95,65 +96,91 @@ def keys_of(order: Order) -> tuple[sa.ColumnElement[Any], ...]:
     return _KEYS[order.removeprefix("-")]
 
 
+@dataclass(frozen=True)
+class _Found:
+    conditions: Sequence[sa.ColumnElement[bool]]
+    """By which they are found."""
+    count: sa.ColumnElement[int]
+    """How many they are, a number or a subquery; read with the rows, it costs no round trip of its own."""
+    counted_most: int | None
+    """Where counting stopped."""
+
+    def told(self, count: int) -> tuple[int, bool]:
+        """How many there are, and whether that is exact."""
+        if self.counted_most is None or count <= self.counted_most:
+            return count, True
+        return self.counted_most, False
+
+
 def page(connection: sa.Connection, wanted: Wanted, order: Order, *, limit: int, offset: int = 0) -> Listed:
     """By number: rows that come meanwhile shift what is on it."""
-    conditions, total, is_exact = _found(connection, wanted)
-    if is_exact and offset >= total:
-        return Listed([], total, is_exact, None)
-    return _listed(connection, conditions, order, limit, offset, total, is_exact=is_exact)
+    found = _found(connection, wanted)
+    if offset > _PASSED_OVER_MOST:
+        total, is_exact = found.told(_counted(connection, found))
+        if is_exact and offset >= total:
+            return Listed([], total, is_exact, None)
+    return _listed(connection, found, order, limit, offset)
 
 
 def page_after(connection: sa.Connection, wanted: Wanted, place: Place, *, limit: int) -> Listed:
     """From a place on: rows that come or go meanwhile neither repeat nor hide another."""
-    conditions, total, is_exact = _found(connection, wanted)
-    behind = [*conditions, _behind(place)]
-    return _listed(connection, behind, place.order, limit, 0, total, is_exact=is_exact)
+    found = _found(connection, wanted)
+    return _listed(connection, found, place.order, limit, 0, _behind(place))
 
 
 def count_behind(connection: sa.Connection, wanted: Wanted, place: Place) -> int:
     """How many come behind a place; counting stops at COUNTED_MOST, or FOUND_MOST of a text."""
-    conditions, _, _ = _found(connection, wanted)
+    found = _found(connection, wanted)
     most = COUNTED_MOST if wanted.text is None else FOUND_MOST
-    some = sa.select(jobs.c.id).where(*conditions, _behind(place)).limit(most).subquery()
-    return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+    return connection.scalar(sa.select(_count_to(most, *found.conditions, _behind(place)))) or 0
 
 
-def _found(connection: sa.Connection, wanted: Wanted) -> tuple[list[sa.ColumnElement[bool]], int, bool]:
-    """By which conditions they are found, how many there are, and whether that is exact."""
+def _found(connection: sa.Connection, wanted: Wanted) -> _Found:
     conditions = _conditions(connection, wanted)
     if wanted.text is None:
-        return conditions, *_count(connection, wanted, conditions)
+        if wanted.is_tallied:
+            tallied = sa.select(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0)).where(
+                *_kinds(job_tallies, wanted)
+            )
+            return _Found(conditions, tallied.scalar_subquery(), None)
+        return _Found(conditions, _count_to(COUNTED_MOST + 1, *conditions), COUNTED_MOST)
     connection.execute(sa.text("SET LOCAL enable_seqscan = off"))  # a limit tempts it to read words row by row
     ids = list(connection.scalars(sa.select(jobs.c.id).where(*conditions).limit(FOUND_MOST + 1)))
+    count = sa.literal(len(ids), sa.Integer)
     if len(ids) <= FOUND_MOST:
-        return [jobs.c.id == sa.any_(sa.cast(ids, pg.ARRAY(sa.Uuid)))], len(ids), True
+        return _Found([jobs.c.id == sa.any_(sa.cast(ids, pg.ARRAY(sa.Uuid)))], count, FOUND_MOST)
     # What many speak of is soon met on the way through the list; collecting all of it first would take far longer.
     connection.execute(sa.text("SET LOCAL enable_bitmapscan = off"))
-    return conditions, FOUND_MOST, False
+    return _Found(conditions, count, FOUND_MOST)
+
+
+def _count_to(most: int, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    some = sa.select(jobs.c.id).where(*conditions).limit(most).subquery()
+    return sa.select(sa.func.count()).select_from(some).scalar_subquery()
+
+
+def _counted(connection: sa.Connection, found: _Found) -> int:
+    return int(connection.scalar(sa.select(found.count)) or 0)
 
 
 def _listed(
-    connection: sa.Connection,
-    conditions: Sequence[sa.ColumnElement[bool]],
-    order: Order,
-    limit: int,
-    offset: int,
-    total: int,
-    *,
-    is_exact: bool,
+    connection: sa.Connection, found: _Found, order: Order, limit: int, offset: int, *behind: sa.ColumnElement[bool]
 ) -> Listed:
     keys = (*keys_of(order), jobs.c.id)
     sorted_by = [key.desc() if order.startswith("-") else key.asc() for key in keys]
     # Only ids are passed over on the way to a late page: they are in the index, the rows are not.
-    shown = sa.select(jobs.c.id).where(*conditions).order_by(*sorted_by).limit(limit + 1).offset(offset)
-    found = shown.cte("shown").prefix_with("MATERIALIZED", dialect="postgresql")
+    shown = sa.select(jobs.c.id).where(*found.conditions, *behind).order_by(*sorted_by).limit(limit + 1).offset(offset)
+    ids = shown.cte("shown").prefix_with("MATERIALIZED", dialect="postgresql")
     texts = [sa.cast(key, sa.Text).label(f"key_{at}") for at, key in enumerate(keys_of(order))]
     rows = connection.execute(
-        sa.select(*queue.COLUMNS, *texts).join(found, found.c.id == jobs.c.id).order_by(*sorted_by)
+        sa.select(found.count.label("total"), *texts, *queue.COLUMNS)
+        .join_from(ids, jobs, ids.c.id == jobs.c.id)
+        .order_by(*sorted_by)
     ).all()
+    total, is_exact = found.told(int(rows[0].total) if rows else _counted(connection, found))
     last = rows[limit - 1] if len(rows) > limit else None
     end = Place(order, tuple(getattr(last, text.name) for text in texts), last.id) if last else None
-    return Listed([queue.job_of(row[: -len(texts)]) for row in rows[:limit]], total, is_exact, end)
+    return Listed([queue.job_of(row[1 + len(texts) :]) for row in rows[:limit]], total, is_exact, end)
 
 
 def _behind(place: Place) -> sa.ColumnElement[bool]:
@@ -162,15 +189,6 @@ def _behind(place: Place) -> sa.ColumnElement[bool]:
     values = [sa.cast(sa.literal(text, sa.Text), kind) for text, kind in zip(place.values, kinds, strict=True)]
     mine, last = sa.tuple_(*keys), sa.tuple_(*values, sa.literal(place.id))
     return mine < last if place.order.startswith("-") else mine > last
-
-
-def _count(connection: sa.Connection, wanted: Wanted, conditions: Sequence[sa.ColumnElement[bool]]) -> tuple[int, bool]:
-    if wanted.is_tallied:
-        tallied = sa.select(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0)).where(*_kinds(job_tallies, wanted))
-        return int(connection.scalar(tallied) or 0), True
-    some = sa.select(jobs.c.id).where(*conditions).limit(COUNTED_MOST + 1).subquery()
-    counted = connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-    return min(counted, COUNTED_MOST), counted <= COUNTED_MOST
 
 
 def _conditions(connection: sa.Connection, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
