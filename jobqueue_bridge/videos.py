@@ -9,6 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from jobqueue_bridge import insights
 from jobqueue_bridge.errors import AmbiguousVideo, PathTaken, VideoNotFound
 from jobqueue_bridge.tables import videos
 from jobqueue_bridge.text import id_range, storable
@@ -155,9 +156,11 @@ def page(
     offset: int = 0,
     after: End | None = None,
     missing: bool = False,
+    tag: str | None = None,
 ) -> Page:
     """Newest first; `search` looks in title, file name and path, ignoring case. `missing`: those whose files are gone
-    instead of those that are there. `after` begins behind a video: rows that come or go meanwhile shift nothing."""
+    instead of those that are there. `tag`: those that show it. `after` begins behind a video: rows that come or go
+    meanwhile shift nothing."""
     wanted = storable(search or "")
     contains = [column.icontains(wanted, autoescape=True) for column in (videos.c.path, videos.c.title)]
     conditions: list[sa.ColumnElement[bool]] = [
@@ -165,6 +168,8 @@ def page(
     ]
     if wanted:
         conditions.append(sa.or_(*contains))
+    if tag:
+        conditions.append(insights.shows(videos.c.id, tag))
     total = connection.scalar(sa.select(sa.func.count()).select_from(videos).where(*conditions))
     newest = (videos.c.created_at, videos.c.id)
     if after is not None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response, Security
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
-from jobqueue_bridge import videos
+from jobqueue_bridge import insights, videos
 from jobqueue_bridge.api import cursors, library_files, wire
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, VideoId
@@ -32,13 +32,24 @@ def list_videos(database: Database, asked: Annotated[wire.ListVideos, Query()]) 
     after = cursors.read_video(asked.cursor) if asked.cursor else None
     offset = 0 if after else asked.offset
     with database.connect() as connection:
-        found = videos.page(connection, search=asked.search, limit=asked.limit, offset=offset, after=after)
+        found = videos.page(
+            connection, search=asked.search, limit=asked.limit, offset=offset, after=after, tag=asked.tag
+        )
     return wire.VideoList.of(asked, found)
 
 
 @router.get("/{id}", responses=documented(404))
 def get_video(database: Database, video_id: VideoId) -> wire.Video:
     return wire.Video.model_validate(_video(database, video_id))
+
+
+@router.get("/{id}/insights", responses=documented(404))
+def get_insights(database: Database, video_id: VideoId) -> wire.VideoInsights:
+    """Its shots and scenes, and what is seen in it."""
+    with database.connect() as connection:
+        videos.get(connection, video_id)
+        shots, tags = insights.shots_of(connection, video_id), insights.tags_of(connection, video_id)
+    return wire.VideoInsights(shots=[wire.Shot.of(shot) for shot in shots], tags=[wire.Tag.of(tag) for tag in tags])
 
 
 @router.get(

@@ -23,7 +23,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from jobqueue_bridge import params, queue, stats, videos
+from jobqueue_bridge import insights, params, queue, stats, videos
 from jobqueue_bridge.api import cursors
 from jobqueue_bridge.listing import Listed, Order, Wanted
 from jobqueue_bridge.params.fields import Crf, Kbps, Mp4Path, Preset
@@ -229,6 +229,7 @@ class ListJobs(_Paged):
 
 class ListVideos(_Paged):
     search: str | None = Field(default=None, max_length=500, description="Part of a path or title, ignoring case.")
+    tag: str | None = Field(default=None, max_length=200, description="Only those in which `tag_generation` saw it.")
 
 
 # Answering
@@ -450,6 +451,46 @@ class Video(Wire):
     source_video_id: UUID | None
     created_at: Instant
     updated_at: Instant
+
+
+class Shot(Wire):
+    number: int
+    scene: int = Field(description="Shots of one place share a scene; both count from 1.")
+    start_seconds: float
+    end_seconds: float
+    transition: str = Field(description="How it begins.", examples=["cut"])
+
+    @classmethod
+    def of(cls, row: insights.ShotRow) -> "Shot":
+        place = {"start_seconds": row.start_s, "end_seconds": row.end_s}
+        return cls(number=row.number, scene=row.scene, transition=row.transition, **place)
+
+
+class TagSpan(Wire):
+    start_seconds: float
+    end_seconds: float
+    score: float
+
+
+class Tag(Wire):
+    name: str = Field(examples=["beach"])
+    score: float = Field(description="How sure the model is where it is surest, from 0 to 1.")
+    count: int = Field(description="In how many shots.")
+    seconds: float
+    spans: list[TagSpan]
+    model: str
+
+    @classmethod
+    def of(cls, row: insights.TagRow) -> "Tag":
+        spans = [TagSpan(start_seconds=start, end_seconds=end, score=score) for start, end, score in row.spans]
+        return cls(**{**vars(row), "spans": spans})
+
+
+class VideoInsights(Wire):
+    """What analysis has seen; empty where no job has looked yet."""
+
+    shots: list[Shot] = Field(description="In their order, from `scene_extract`.")
+    tags: list[Tag] = Field(description="The surest first, from `tag_generation`.")
 
 
 class VideoList(Wire):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import dagster as dg
+import sqlalchemy as sa
 
 from jobqueue_bridge import insights, params, videos
 from jobqueue_bridge.insights import TagRow
@@ -38,7 +39,7 @@ def store_tags(context: dg.OpExecutionContext, tagged: Tagged, job: JobRow) -> d
         video, analysis = tagged.analysed.video, tagged.analysed.analysis
         rows = [_row(tag) for tag in tagged.tags]
 
-        def write(connection: "insights.Connection") -> None:
+        def write(connection: sa.Connection) -> None:
             insights.replace_tags(connection, video.id, rows)
             if wanted.apply:
                 videos.add_tags(connection, video.id, [tag.name for tag in tagged.tags])

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from jobqueue_bridge import insights
 from jobqueue_bridge.api import cursors
 from jobqueue_bridge.listing import Order, Place
 from jobqueue_bridge.tables import videos
@@ -134,3 +135,21 @@ def test_a_bad_query_is_refused_by_its_name(api: httpx.Client, query: str) -> No
 
     assert response.status_code == 422
     assert [item["field"] for item in response.json()["errors"]] == [query.partition("=")[0]]
+
+
+def test_what_analysis_has_seen_is_told(api: httpx.Client, add_video: Add, connection: sa.Connection) -> None:
+    seen, other = add_video("library/videos/a.mp4"), add_video("library/videos/b.mp4")
+    insights.replace_shots(connection, seen, [insights.ShotRow(1, 1, 0.0, 2.5, "start")])
+    insights.replace_tags(connection, seen, [insights.TagRow("o'cean", 0.9, 1, 2.5, [[0.0, 2.5, 0.9]], "model")])
+
+    told = api.get(f"{VIDEOS}/{seen}/insights").json()
+
+    place = {"startSeconds": 0.0, "endSeconds": 2.5}
+    assert told["shots"] == [{"number": 1, "scene": 1, "transition": "start", **place}]
+    assert told["tags"][0]["spans"] == [{**place, "score": 0.9}]
+    assert api.get(f"{VIDEOS}/{other}/insights").json() == {"shots": [], "tags": []}
+    assert api.get(f"{VIDEOS}/{uuid4()}/insights").status_code == 404
+    listed = api.get(VIDEOS, params={"tag": "o'cean"}).json()
+    assert [video["id"] for video in listed["data"]] == [str(seen)]
+    assert listed["pagination"]["total"] == 1
+    assert api.get(VIDEOS, params={"tag": "sea"}).json()["data"] == []
