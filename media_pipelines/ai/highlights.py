@@ -12,6 +12,7 @@ from media_pipelines.ai.segments import Segment, fitted, total_s
 # Where a moment falls below this share of its peak, it is over.
 _OVER_BELOW = 0.5
 _PHASH_BITS = 8
+_ONE_MOMENT_S = 1.0
 
 
 def moments(analysis: Analysis, found: Interest, *, min_s: float = 2.0, max_s: float = 8.0) -> list[Segment]:
@@ -47,8 +48,9 @@ def reel(
 
 
 def alike(analysis: Analysis, one: Segment, other: Segment) -> bool:
-    """Whether two stretches of different shots show the same picture."""
-    if one.shot == other.shot:
+    """Whether two stretches of different shots show the same picture, and not one moment across a cut."""
+    apart_s = max(one.start_s, other.start_s) - min(one.end_s, other.end_s)
+    if one.shot == other.shot or apart_s < _ONE_MOMENT_S:
         return False
     return (int(analysis.phashes[one.shot]) ^ int(analysis.phashes[other.shot])).bit_count() <= _PHASH_BITS
 

@@ -22,8 +22,8 @@ _DARK_BETWEEN_S = 3.0
 _AROUND_S = 0.25
 # How far beyond what the detector sees a fade may reach; as dark as the darkest, as bright as the brightest.
 _FADE_S, _AS_DARK, _AS_BRIGHT = 1.0, 0.01, 0.95
-# Networks see edges where a film begins and ends.
-_EDGE_FRAMES = 3
+# Networks see edges where a film begins and ends, in the first and the last two looks.
+_EDGE_LOOKS = 2
 _SHORTEST_SHOT_S = 0.15
 
 
@@ -76,11 +76,11 @@ def shots(frames: Frames, end_s: float) -> tuple[Shot, ...]:
 
 def _changes(frames: Frames) -> list[Change]:
     found: list[Change] = []
-    last = len(frames.at_s) - 1
+    last, edge = len(frames.at_s) - 1, _EDGE_LOOKS * frames.stride + 1
     for first_look, last_look in _runs(frames.change > _SURE):
         change = _change(frames, first_look, last_look)
         at = int((frames.at_s < change.to_s).sum())
-        if _EDGE_FRAMES <= at <= last - _EDGE_FRAMES + 1:
+        if edge <= at <= last - edge + 1:
             found.append(change)
     return _widened(frames, _without_echoes(_through_black(frames, found)))
 

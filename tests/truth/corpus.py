@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tests.truth.film import Film, Stretch, Take, Transition
-from tests.truth.photos import ALL, FACES, NAMES
+from tests.truth.photos import ALL, FACES, LOW, NAMES
 from tests.truth.speech import say
 
 _SENTENCES = (
@@ -95,7 +95,7 @@ def statics(seed: int) -> tuple[Film, ...]:
     still, moving, shaking = rng.sample(ALL, 3)
     made = (
         Take(0, 12, still, 0, "start", camera="still"),
-        Take(0, 12, moving, 0, "start", window=_windows(rng)),
+        Take(0, 12, moving, 0, "start", window=_windows(rng, moving)),
         Take(0, 10, shaking, 0, "start", camera="shake", window=((0.2, 0.2, 0.5), (0.25, 0.2, 0.5)), text="LIVE"),
     )
     names = ("still", "pan", "handheld")
@@ -125,16 +125,21 @@ def _filmed(
             kind = transition() if takes else "start"
             fade_s = 0.0 if kind in ("cut", "start") else round(rng.uniform(0.5, 1.2) / 2 / _FRAME_S) * 2 * _FRAME_S
             end_s = at_s + max(1.0, round(length_s() / _FRAME_S) * _FRAME_S)
-            windows = _windows(rng) if k == 0 else _close(rng)
+            windows = _windows(rng, name) if k == 0 else _close(rng)
             takes.append(Take(round(at_s, 2), round(end_s, 2), name, scene, kind, fade_s, "move", windows))
             at_s = end_s
     return takes
 
 
-def _windows(rng: random.Random) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """A slow pan and zoom over most of the photo."""
+def _windows(rng: random.Random, photo: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """A slow pan and zoom over most of the photo. What it is known by is in view."""
     one, other = rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0)
-    return (rng.uniform(0, 1 - one), rng.uniform(0, 0.3), one), (rng.uniform(0, 1 - other), rng.uniform(0, 0.3), other)
+    low, high = (0.3, 0.42) if photo in LOW else (0.0, 0.3)
+    return (rng.uniform(0, 1 - one), rng.uniform(low, high), one), (
+        rng.uniform(0, 1 - other),
+        rng.uniform(low, high),
+        other,
+    )
 
 
 def _close(rng: random.Random) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -19,6 +19,7 @@ from tests.truth.render import face_at
 # Two and a half frames: between two of them, and coded times are rounded.
 _CUT_WITHIN_S = 0.1
 _SOFT_WITHIN_S = 0.25
+_WHOLE_FROM = 0.6  # of a photo's width
 _BY_RANK = 3
 _FOUND_FROM = 0.5
 _SEEN_S = 0.5
@@ -98,8 +99,9 @@ def false_cuts(film: Film, analysis: Analysis) -> Count:
 
 
 def photo_tags(film: Film, analysis: Analysis) -> Count:
-    """Photos of which one of the three surest tags is right, in some shot of theirs."""
-    known = {take.photo for take in film.takes if take.photo in NAMES}
+    """Photos of which one of the three surest tags is right, in some shot of theirs. Not those of which a film shows
+    only a detail."""
+    known = {take.photo for take in film.takes if take.photo in NAMES and take.window[0][2] >= _WHOLE_FROM}
     right = sum(
         any(_names(film, analysis, photo, n) & NAMES[photo] for n in range(len(analysis.shots))) for photo in known
     )

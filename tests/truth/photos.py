@@ -21,6 +21,8 @@ NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
         "camera": frozenset({"tripod"}),
     }
 )
+# What these are known by, a tripod's legs, stands in the lower half of the photo.
+LOW = frozenset({"camera"})
 ALL = ("astronaut", "chelsea", "coffee", "camera", "rocket", "hubble_deep_field", "retina", "coins", "gravel")
 # The one face, as shares of the photo: left, top, right, bottom.
 FACES: Mapping[str, tuple[float, float, float, float]] = MappingProxyType({"astronaut": (0.34, 0.12, 0.55, 0.38)})
