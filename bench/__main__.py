@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import ai, api, cancel, encode, idle, latency, scan, throughput
+from bench import ai, api, cancel, encode, film, idle, latency, scan, throughput
 from bench import compile as compiling
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
@@ -23,12 +23,14 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "scan": scan.measure,
     "api": api.measure,
     "ai": ai.measure,
+    "film": film.measure,
 }
+_ONLY_BY_NAME = {"film"}
 
 
 def main() -> int:
     console = Console()
-    chosen = sys.argv[1:] or list(PARTS)
+    chosen = sys.argv[1:] or [name for name in PARTS if name not in _ONLY_BY_NAME]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the platform is stopped, too
     settings = place.prepare()
     figures: list[Figure] = []
