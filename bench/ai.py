@@ -30,18 +30,21 @@ def measure(settings: Settings) -> list[Figure]:
     first, again = _passed(settings, film, "kept"), _passed(settings, film, "kept")
     longer = _passed(settings, long_film, "kept")
     bare_s = _decoded_s(ffmpeg, film)
-    speed = _SECONDS / first["cpu_s"]
+    speed = _SECONDS * _TIMES / longer["cpu_s"]
     growth = longer["peak_mb"] / first["peak_mb"]
     faster = first["took_s"] / again["took_s"]
     return [
         Figure("bare ffmpeg, decoding alone", f"{_SECONDS * 25 / bare_s:.0f} fps, {_SECONDS / bare_s:.1f} × real time"),
         Figure(
-            f"analysis of {_SECONDS} s of 720p, one thread",
-            f"{_SECONDS * 25 / first['cpu_s']:.0f} fps, {speed:.1f} × real time",
+            f"analysis of {_SECONDS * _TIMES} s of 720p, one thread",
+            f"{speed * 25:.0f} fps, {speed:.2f} × real time",
             f"≥ {_SPEED:g} × real time",
             speed >= _SPEED,
         ),
-        Figure("of that, elapsed", f"{first['took_s']:.1f} s, {first['shots']} shots, {first['devices']}"),
+        Figure(
+            f"of {_SECONDS} s, engines to load among it",
+            f"{first['took_s']:.1f} s, {first['shots']} shots, {first['devices']}",
+        ),
         Figure("the second analysis", f"{faster:.0f} × faster", f"≥ {_AGAIN:g} ×", faster >= _AGAIN),
         Figure(
             f"peak memory, {_SECONDS} s and {_SECONDS * _TIMES} s",

@@ -1,5 +1,5 @@
 """The five types that look at videos, through the queue: on a generated film of half an hour, and on every file of the
-folder that `MEDIA` names. Twelve minutes: it runs only where it is asked for by name."""
+folder that `MEDIA` names. Some twenty minutes: it runs only where it is asked for by name."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ _SIZE = (1280, 720)
 _SPEED, _AGAIN = 4.0, 10.0
 _SEED = 11
 # Each look at the rendered films that is new to a network: mirrored or not, in another light.
-_LIGHTS = ("null", "hue=h=40", "hue=s=0.4", "eq=gamma=1.5", "eq=brightness=-0.1:contrast=1.2")
+_LIGHTS = ("null", "hue=h=40", "hue=s=0.4", "eq=gamma=1.5")
 _LOOKS = [f"{light},{turned}" for light, turned in product(_LIGHTS, ("null", "hflip"))]
 _PAUSE_S = 0.25
 
@@ -105,7 +105,7 @@ def _memory(settings: Settings, job: queue.Job) -> int:
     return 0
 
 
-# The film: one seed's corpus, seen in ten ways, one after the other.
+# The film: one seed's corpus, seen in eight ways, one after the other.
 
 
 def _film(settings: Settings, path: Path) -> Path:

@@ -263,6 +263,8 @@ def _picture_stream(container: "InputContainer", path: Path, threads: int) -> An
         raise errors.UnreadableMedia(path, "its video is in a format that cannot be decoded here")
     chosen.codec_context.thread_count = threads
     chosen.codec_context.thread_type = "AUTO"
+    # Frames that no other is predicted from need not look smooth: a twelfth of H.264's decoding is saved.
+    chosen.codec_context.options = {"skip_loop_filter": "noref"}
     return chosen
 
 
