@@ -50,8 +50,8 @@ def measure(settings: Settings) -> list[Figure]:
 def _looked_at(settings: Settings, path: Path, video_id: UUID) -> list[Figure]:
     with engine_for(settings).connect() as connection:
         length_s = videos.get(connection, video_id).duration_seconds or 0.0
-    target_s = round(min(60.0, length_s / 3), 1)
-    clips = {"count": 3, "minLength": min(5, target_s / 2), "maxLength": target_s, "aspect": "9:16"}
+    target_s = max(2.0, round(min(60.0, length_s / 3), 1))
+    clips = {"count": 3, "minLength": min(5.0, target_s / 2), "maxLength": target_s, "aspect": "9:16"}
     wanted: list[tuple[str, dict[str, object]]] = [
         ("scene_extract", {}),
         ("tag_generation", {}),
