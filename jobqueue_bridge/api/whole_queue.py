@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from jobqueue_bridge import audit, lifecycle, queue
-from jobqueue_bridge.api import cursors
+from jobqueue_bridge.api import cursors, wire
 from jobqueue_bridge.api import wire_actions as wired
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, Who
@@ -77,8 +77,8 @@ class ListEntries(BaseModel):
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=1000, pattern=cursors.PATTERN)
     job_id: UUID | None = None
-    who: str | None = Field(default=None, max_length=200)
-    action: str | None = Field(default=None, max_length=100)
+    who: str | None = Field(default=None, max_length=200, pattern=wire.WITHOUT_NUL)
+    action: str | None = Field(default=None, max_length=100, pattern=wire.WITHOUT_NUL)
 
 
 @router.get("/audit")

@@ -228,8 +228,12 @@ class ListJobs(_Paged):
 
 
 class ListVideos(_Paged):
-    search: str | None = Field(default=None, max_length=500, description="Part of a path or title, ignoring case.")
-    tag: str | None = Field(default=None, max_length=200, description="Only those in which `tag_generation` saw it.")
+    search: str | None = Field(
+        default=None, max_length=500, pattern=WITHOUT_NUL, description="Part of a path or title, ignoring case."
+    )
+    tag: str | None = Field(
+        default=None, max_length=200, pattern=WITHOUT_NUL, description="Only those in which `tag_generation` saw it."
+    )
 
 
 # Answering
