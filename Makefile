@@ -93,7 +93,7 @@ definitions: setup ## Does Dagster load everything?
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 
 bench: setup-ai ## Measure starts, throughput and encodes against stock Dagster and bare ffmpeg
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH)
 
 corpus: setup ## Hundreds of awkward files through every job type; prints the table (FILES="rotation cut": only those)
 	$(BIN)/python -m tests.corpus $(FILES)

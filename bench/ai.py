@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from bench.figures import Figure
+from bench.jobs import run_ffmpeg
 from jobqueue_bridge.settings import Settings
 from media_pipelines.media.ffmpeg import find_ffmpeg
 
@@ -60,22 +61,18 @@ def _films(ffmpeg: Path, folder: Path) -> tuple[Path, Path]:
     inputs = [argument for scene in _SCENES for argument in ("-f", "lavfi", "-i", scene)]
     joined = "[0:v][1:v][2:v]concat=n=3:v=1,loop=loop=-1:size=300,setpts=N/25/TB[v]"
     sound = f"sine=frequency=330:sample_rate=48000:duration={_SECONDS}"
-    _ran(
+    run_ffmpeg(
         ffmpeg, *inputs, "-f", "lavfi", "-i", sound, "-filter_complex", joined, "-map", "[v]", "-map", "3:a",
         "-t", str(_SECONDS), "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac", str(film),
     )  # fmt: skip
-    _ran(ffmpeg, "-stream_loop", str(_TIMES - 1), "-i", str(film), "-c", "copy", str(long_film))
+    run_ffmpeg(ffmpeg, "-stream_loop", str(_TIMES - 1), "-i", str(film), "-c", "copy", str(long_film))
     return film, long_film
 
 
 def _decoded_s(ffmpeg: Path, film: Path) -> float:
     before_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    _ran(ffmpeg, "-threads", "1", "-i", str(film), "-map", "0:v", "-f", "null", "-")
+    run_ffmpeg(ffmpeg, "-threads", "1", "-i", str(film), "-map", "0:v", "-f", "null", "-")
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before_s
-
-
-def _ran(ffmpeg: Path, *arguments: str) -> None:
-    subprocess.run([str(ffmpeg), "-nostdin", "-loglevel", "error", "-y", *arguments], check=True)
 
 
 def _passed(settings: Settings, film: Path, folder: str) -> dict[str, float]:

@@ -3,7 +3,6 @@ folder that `MEDIA` names. Some twenty minutes: it runs only where it is asked f
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,13 +13,14 @@ from uuid import UUID
 import psutil
 
 from bench.figures import Figure
-from bench.jobs import scanned
+from bench.jobs import run_ffmpeg, scanned
 from jobqueue_bridge import queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.queue import NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import FINAL, JobStatus
 from media_pipelines import run_process
+from media_pipelines.media.commands.pieces import concat_list
 from media_pipelines.media.ffmpeg import find_ffmpeg
 from tests.truth.corpus import films
 from tests.truth.render import render
@@ -115,18 +115,14 @@ def _film(settings: Settings, path: Path) -> Path:
     seen = [folder / f"look-{number}.mp4" for number in range(len(_LOOKS))]
     for look, one in zip(_LOOKS, seen, strict=True):
         how = ("-vf", f"{look},format=yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-c:a", "copy")
-        _run(ffmpeg, "-i", corpus, *how, one)
+        run_ffmpeg(ffmpeg, "-i", corpus, *how, one)
     _join(ffmpeg, seen, path, "-t", str(_MINUTES * 60))
     shutil.rmtree(folder)
     return path
 
 
 def _join(ffmpeg: Path, parts: Sequence[Path], path: Path, *limit: str) -> None:
-    listed = path.with_suffix(".txt")
-    listed.write_text("".join(f"file '{part}'\n" for part in parts))
-    _run(ffmpeg, "-f", "concat", "-safe", "0", "-i", listed, *limit, "-c", "copy", path)
+    listed = path.with_suffix(".ffconcat")
+    listed.write_text(concat_list(parts))
+    run_ffmpeg(ffmpeg, "-f", "concat", "-safe", "0", "-i", listed, *limit, "-c", "copy", path)
     listed.unlink()
-
-
-def _run(ffmpeg: Path, *arguments: str | Path) -> None:
-    subprocess.run([str(part) for part in (ffmpeg, "-nostdin", "-v", "error", "-y", *arguments)], check=True)

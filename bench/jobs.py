@@ -82,6 +82,12 @@ def clip(settings: Settings, path: Path, picture: str, seconds: int, *how: str) 
     subprocess.run([str(part) for part in command], check=True)
 
 
+def run_ffmpeg(ffmpeg: Path, *arguments: str | Path) -> None:
+    """Quietly, over what is there. Raises CalledProcessError."""
+    command = (ffmpeg, "-nostdin", "-loglevel", "error", "-y", *arguments)
+    subprocess.run([str(part) for part in command], check=True)
+
+
 def logged_command(settings: Settings, job_id: UUID) -> list[str]:
     """The first command of ffmpeg that the job ran."""
     with engine_for(settings).begin() as connection:

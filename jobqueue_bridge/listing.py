@@ -137,12 +137,10 @@ def count_behind(connection: sa.Connection, wanted: Wanted, place: Place) -> int
 
 def _found(connection: sa.Connection, wanted: Wanted) -> _Found:
     conditions = _conditions(connection, wanted)
+    if wanted.is_tallied:
+        tallied = sa.select(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0)).where(*_kinds(job_tallies, wanted))
+        return _Found(conditions, tallied.scalar_subquery(), None)
     if wanted.text is None:
-        if wanted.is_tallied:
-            tallied = sa.select(sa.func.coalesce(sa.func.sum(job_tallies.c.jobs), 0)).where(
-                *_kinds(job_tallies, wanted)
-            )
-            return _Found(conditions, tallied.scalar_subquery(), None)
         return _Found(conditions, _count_to(COUNTED_MOST + 1, *conditions), COUNTED_MOST)
     connection.execute(sa.text("SET LOCAL enable_seqscan = off"))  # a limit tempts it to read words row by row
     ids = list(connection.scalars(sa.select(jobs.c.id).where(*conditions).limit(FOUND_MOST + 1)))

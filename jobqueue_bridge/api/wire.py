@@ -466,8 +466,13 @@ class Shot(Wire):
 
     @classmethod
     def of(cls, row: insights.ShotRow) -> "Shot":
-        place = {"start_seconds": row.start_s, "end_seconds": row.end_s}
-        return cls(number=row.number, scene=row.scene, transition=row.transition, **place)
+        return cls(
+            number=row.number,
+            scene=row.scene,
+            start_seconds=row.start_s,
+            end_seconds=row.end_s,
+            transition=row.transition,
+        )
 
 
 class TagSpan(Wire):

@@ -57,13 +57,10 @@ FROM (SELECT timestamp '2024-01-01' + i * interval '6 min' AS ended FROM generat
 """
 
 
-_OWN = 0.001  # seconds; an engine is kept for each value
-
-
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Iterator[sa.Engine]:
-    """Fifty thousand jobs, a thousand of them pending. Nobody else in this process speaks through this engine."""
-    engine = engine_for(settings, trusted_s=_OWN)
+    """Fifty thousand jobs, a thousand of them pending."""
+    engine = engine_for(settings)
     with engine.begin() as connection:
         connection.execute(sa.text("TRUNCATE jobs CASCADE"))
         connection.execute(sa.text(_HISTORY))
@@ -77,7 +74,6 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
     yield engine
     with engine.begin() as connection:
         connection.execute(sa.text("TRUNCATE jobs, jobs_archive, drains CASCADE"))
-    engine.dispose()
 
 
 @dataclass
@@ -108,16 +104,13 @@ def _explained(engine: sa.Engine, act: Callable[[sa.Connection], Any], *, generi
     """`generic`: as of a prepared statement, before its parameters are known."""
     statements: list[tuple[str, Any]] = []
 
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
+    def note(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
         statements.append((statement, parameters[0] if executemany else parameters))
 
-    sa.event.listen(engine, "before_cursor_execute", note)
-    try:
-        with engine.connect() as connection:
-            act(connection)
-            connection.rollback()
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:  # others in this process speak through the engine, too
+        sa.event.listen(connection, "before_cursor_execute", note)
+        act(connection)
+        connection.rollback()
     nodes: list[dict[str, Any]] = []
     with engine.connect() as connection:
         cursor = connection.connection.cursor()

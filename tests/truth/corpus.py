@@ -133,13 +133,10 @@ def _filmed(
 
 def _windows(rng: random.Random, photo: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """A slow pan and zoom over most of the photo. What it is known by is in view."""
-    one, other = rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0)
+    widths = rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0)
     low, high = (0.3, 0.42) if photo in LOW else (0.0, 0.3)
-    return (rng.uniform(0, 1 - one), rng.uniform(low, high), one), (
-        rng.uniform(0, 1 - other),
-        rng.uniform(low, high),
-        other,
-    )
+    first, last = ((rng.uniform(0, 1 - width), rng.uniform(low, high), width) for width in widths)
+    return first, last
 
 
 def _close(rng: random.Random) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
