@@ -41,10 +41,7 @@ def end_marked(home: Path, *, patience_s: float = _PATIENCE_S) -> int:
     The eldest first: a supervisord among them stops its own programs in order.
     """
     found = _marked(home)
-    for process in found[:1]:
-        with suppress(psutil.Error):
-            process.terminate()
-            process.wait(patience_s)
+    _end(lambda: found[:1], patience_s)
     if not _end(lambda: _marked(home), patience_s):
         _kill(_marked(home))
     return len(found)

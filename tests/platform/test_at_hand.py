@@ -115,7 +115,7 @@ def test_after_any_kill_nothing_stays_and_the_next_command_works(shell: Shell, h
         sessions = running(here).children()
         os.kill(running(here).pid, signal.SIGKILL)
         psutil.wait_procs(sessions, 30)  # until they notice, a statement may begin and break off
-        assert one.answer("y") == 0
+        assert one.answer("y") == 0, one.shown
     assert shell.processes() == []
 
 
@@ -142,7 +142,7 @@ def test_a_platform_cuts_off_a_command_that_stays_and_the_command_goes_on_after_
         with at_hand.owned(here, time.sleep, lambda: waited.append(True), patience_s=0.2):
             assert server(here) is None
             assert waited
-        assert one.answer("y") == 0
+        assert one.answer("y") == 0, one.shown
         assert "cancelled" in one.shown
     assert shell.processes() == []
 

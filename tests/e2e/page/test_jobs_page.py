@@ -214,8 +214,7 @@ def test_why_moments_were_chosen_is_shown_with_the_result(
     page.goto(f"{platform.address}/#/jobs?job={job.id}")
     panel = page.get_by_role("complementary", name="Job details")
     picture = panel.get_by_alt_text("The score over time, and what was chosen")
-    expect(picture).to_be_visible()
-    assert picture.evaluate("picture => picture.naturalWidth") == 960
+    expect(picture).to_have_js_property("naturalWidth", 960)
     expect(panel.locator(".segments li")).to_have_count(1)
     expect(panel.locator(".engines li")).to_have_count(5)
     shoot(page, "why")
