@@ -135,7 +135,8 @@ def _request(path: str, token: str) -> bytes:
 
 def _reading(port: int, token: str, what: str, path: str) -> Figure:
     """Each client asks again as soon as it is answered, as wrk does."""
-    request, took_ms = _request(path, token), []
+    request = _request(path, token)
+    took_ms: list[float] = []
     began_s = time.monotonic()
     clients = [threading.Thread(target=_ask, args=(port, request, took_ms)) for _ in range(_CLIENTS)]
     for client in clients:

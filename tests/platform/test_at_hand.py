@@ -74,6 +74,13 @@ class Asked:
         return self.process.wait(30)
 
 
+@pytest.fixture
+def waiting_job(shell: Shell, tmp_path: Path) -> None:
+    """Something to cancel."""
+    created = shell("jobs", "create", "scan", "--params", json.dumps({"path": f"library/{tmp_path.name}"}))
+    assert created.returncode == 0, created.stderr
+
+
 @contextmanager
 def asked(shell: Shell) -> Iterator[Asked]:
     one = Asked(shell, "jobs", "cancel", "--all")
@@ -104,6 +111,7 @@ def test_commands_at_once_share_one_server(shell: Shell) -> None:
     assert "already exists" not in (shell.home / "logs/postgres.log").read_text()
 
 
+@pytest.mark.usefixtures("waiting_job")
 def test_after_any_kill_nothing_stays_and_the_next_command_works(shell: Shell, here: Settings) -> None:
     with asked(shell) as one:
         one.process.kill()
@@ -134,6 +142,7 @@ def test_a_killed_first_start_leaves_nothing_that_the_next_one_stumbles_over(tmp
     assert shell.processes() == []
 
 
+@pytest.mark.usefixtures("waiting_job")
 def test_a_platform_cuts_off_a_command_that_stays_and_the_command_goes_on_after_it(
     shell: Shell, here: Settings
 ) -> None:

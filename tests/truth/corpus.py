@@ -54,7 +54,9 @@ def talk(seed: int) -> Film:
         speech.append(Stretch(at_s, at_s + said.duration_s, text))
         starts = [at_s + start_s for start_s, _ in said.words]
         ends = [*starts[1:], at_s + said.duration_s]
-        words += [Stretch(*span, word) for *span, (_, word) in zip(starts, ends, said.words, strict=True)]
+        words += [
+            Stretch(start_s, end_s, word) for start_s, end_s, (_, word) in zip(starts, ends, said.words, strict=True)
+        ]
         at_s += said.duration_s + rng.uniform(0.8, 1.8)
     end_s = at_s + 8.0
     names = ["astronaut", "coffee", "astronaut", "chelsea", "astronaut", "camera", "astronaut", "rocket"]

@@ -180,7 +180,8 @@ def _chords(stretch: Stretch, seed: int) -> Samples:
         for tone in _CHORDS[(second + seed) % len(_CHORDS)]:
             for overtone in (1, 2, 3):
                 heard[here] += np.sin(2 * np.pi * tone * overtone * at_s[here]) / (overtone**2)
-    return (0.05 * heard * level).astype(np.float32)
+    plucked: Samples = (0.05 * heard * level).astype(np.float32)
+    return plucked
 
 
 def _uproar(stretch: Stretch, rng: np.random.Generator) -> Samples:

@@ -83,7 +83,7 @@ def say(text: str, voice: str = "en") -> Utterance:
     encoded = text.encode()
     assert library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None) == 0
     library.espeak_Synchronize()
-    return _trimmed(np.concatenate(heard).astype(np.float32) / 32768, rate_hz, words)
+    return _trimmed(np.divide(np.concatenate(heard), 32768, dtype=np.float32), rate_hz, words)
 
 
 def _trimmed(samples: npt.NDArray[np.float32], rate_hz: int, words: list[tuple[float, str]]) -> Utterance:
