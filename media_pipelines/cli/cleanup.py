@@ -10,13 +10,13 @@ import typer
 from jobqueue_bridge import audit, retention
 from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines import left_behind
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.clear import archive, bar, jobs_in_words
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, err, print_json
 from media_pipelines.cli.printable import local_time, printable, size
 from media_pipelines.journal import Journal, Kept
 from media_pipelines.left_behind import Orphan
+from media_pipelines.platform.asking import who
 
 Item = TypeVar("Item")
 

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jobqueue_bridge import audit, retention
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import JobStatus
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, err, print_json
+from media_pipelines.platform.asking import who
 
 
 class Finished(StrEnum):

@@ -11,7 +11,6 @@ from jobqueue_bridge.api.reading import archived_details, archived_log, details
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
 from jobqueue_bridge.vocabulary import FINAL, PRIORITY_DEFAULT, JobStatus, JobType, Origin
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.cleanup import cleanup
 from media_pipelines.cli.clear import clear
 from media_pipelines.cli.database import engine_for, require_platform
@@ -23,6 +22,7 @@ from media_pipelines.cli.printable import printable, printable_lines
 from media_pipelines.cli.recover import recover
 from media_pipelines.cli.start import start
 from media_pipelines.cli.watching import end_with, follow_log, wait_for
+from media_pipelines.platform.asking import who
 
 app = typer.Typer(help="Ask for jobs and look at them.", no_args_is_help=True)
 

@@ -12,11 +12,11 @@ from jobqueue_bridge.api import wire
 from jobqueue_bridge.lifecycle import Action, Applied
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.finding import REFERENCE, find
 from media_pipelines.cli.output import FAILED, err, print_json
 from media_pipelines.cli.printable import printable
+from media_pipelines.platform.asking import who
 
 _SHOWN = 20
 

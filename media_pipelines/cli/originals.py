@@ -9,12 +9,12 @@ from jobqueue_bridge import archive, audit, file_changes, videos
 from jobqueue_bridge.errors import ChangeNotFound, JobNotFound, VideoNotFound
 from jobqueue_bridge.file_changes import ChangeAction, FileChange
 from jobqueue_bridge.settings import load_settings
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import USAGE, err, fail, print_json
 from media_pipelines.cli.printable import printable
 from media_pipelines.journal import Journal
 from media_pipelines.media.errors import MediaError
+from media_pipelines.platform.asking import who
 
 
 def restore(

@@ -12,10 +12,10 @@ from jobqueue_bridge.queue import StaleJob
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines import run_process
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import err, print_json
 from media_pipelines.cli.printable import printable
+from media_pipelines.platform.asking import who
 from media_pipelines.rescue import rescue
 
 # A run of another host beats once a second, also again after the database was away for everybody.

@@ -8,8 +8,8 @@ import typer
 from jobqueue_bridge import tokens
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.tokens import SignedElsewhere
-from media_pipelines.cli.asking import user
 from media_pipelines.cli.output import FAILED, USAGE, fail
+from media_pipelines.platform.asking import user
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=3650)

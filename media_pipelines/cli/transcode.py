@@ -16,7 +16,6 @@ from jobqueue_bridge.errors import JobAlreadyLive
 from jobqueue_bridge.policy import Policy, load_policy
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobStatus, JobType, Origin
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.jobs import AS_JSON
 from media_pipelines.cli.library_paths import in_library
@@ -27,6 +26,7 @@ from media_pipelines.examine import Examiner
 from media_pipelines.media import files
 from media_pipelines.media.policy import Encode, Refuse, Skip
 from media_pipelines.media.prober import Prober
+from media_pipelines.platform.asking import who
 
 _PROBES_AT_ONCE = 2
 

@@ -13,13 +13,13 @@ from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import JobAlreadyLive, VideoNotFound
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobType, Origin
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for, require_platform
 from media_pipelines.cli.jobs import AS_JSON, report
 from media_pipelines.cli.library_paths import in_library, lies_below, relative
 from media_pipelines.cli.output import FAILED, USAGE, err, fail, print_json
 from media_pipelines.cli.printable import cell, clock, local_time, printable, size
 from media_pipelines.media import duplicates
+from media_pipelines.platform.asking import who
 
 app = typer.Typer(help="Look at the library.", no_args_is_help=True)
 

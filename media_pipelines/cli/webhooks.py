@@ -6,10 +6,10 @@ import typer
 
 from jobqueue_bridge import audit, webhooks
 from jobqueue_bridge.settings import load_settings
-from media_pipelines.cli.asking import who
 from media_pipelines.cli.database import engine_for
 from media_pipelines.cli.output import FAILED, USAGE, fail, out, print_rows
 from media_pipelines.cli.printable import printable
+from media_pipelines.platform.asking import who
 
 app = typer.Typer(help="Who is told when a job's status changes.", no_args_is_help=True)
 

@@ -9,6 +9,11 @@ from typing import Any
 import psutil
 import pytest
 
+from jobqueue_bridge import audit
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.settings import load_settings
+from media_pipelines.platform import at_hand
+from media_pipelines.platform.asking import who
 from tests.platform.conftest import Shell, eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -82,6 +87,14 @@ def test_down_leaves_no_process_and_the_data(platform: Shell) -> None:
     assert platform.processes() == []
     assert platform("status").returncode == 3
     assert (platform.home / "postgres" / "PG_VERSION").exists()
+
+
+def test_who_started_it_and_who_stopped_it_stands_in_the_audit_log(platform: Shell) -> None:
+    settings = load_settings(home=platform.home)
+    with at_hand.used(settings, print), engine_for(settings).connect() as connection:
+        entries = audit.page(connection, limit=10).entries
+    assert [entry.action for entry in reversed(entries)] == ["platform.start", "platform.down", "platform.stop"]
+    assert {entry.who for entry in entries} == {who()}
 
 
 def test_nothing_outlives_a_killed_platform_and_the_next_one_starts(platform: Shell) -> None:
