@@ -14,7 +14,8 @@ def storable(text: str) -> str:
 
 def instant(value: datetime) -> str:
     """2026-02-13T10:30:00.000Z"""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return f"{in_utc.isoformat(timespec='milliseconds')[: -len('+00:00')]}Z"
 
 
 def id_range(prefix: str) -> tuple[UUID, UUID] | None:

@@ -5,10 +5,12 @@ import logging
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID, uuid4
@@ -81,6 +83,9 @@ class Signer:
 
     key: Key
     algorithm: str
+
+    def __hash__(self) -> int:
+        return hash(self.algorithm)  # keys can be compared, but not all can be hashed
 
 
 class Signers(Protocol):
@@ -238,22 +243,10 @@ def _instant(seconds: Any) -> datetime:
 
 def _claims(token: str, trust: Trust) -> dict[str, Any]:
     try:
-        signer = trust.signers.signer(token)
-        return jwt.decode(
-            token,
-            signer.key,
-            algorithms=[signer.algorithm],
-            leeway=trust.leeway_s,
-            issuer=trust.issuer,
-            audience=trust.audience,
-            # The admin app signs for itself; its user ids may be numbers, and its audience counts only where one is set
-            options={
-                "require": ["exp", *(["iss"] if trust.issuer else []), *(["aud"] if trust.audience else [])],
-                "verify_aud": trust.audience is not None,
-                "verify_sub": False,
-                "verify_jti": False,
-            },
-        )
+        claims = _verified(token, trust.signers.signer(token), trust.leeway_s, trust.issuer, trust.audience)
+        if int(claims["exp"]) <= time.time() - trust.leeway_s:  # since it was verified
+            raise jwt.ExpiredSignatureError
+        return claims
     except jwt.ExpiredSignatureError as error:
         raise BadToken("The token has expired") from error
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError, AttributeError) as error:
@@ -349,3 +342,23 @@ def _read_secret(file: Path) -> str:
     if not secret:
         raise InvalidSettings([FieldProblem(str(file), "is empty: delete it, and a new secret is made")])
     return secret
+
+
+@lru_cache(maxsize=1_000)
+def _verified(token: str, signer: Signer, leeway_s: float, issuer: str | None, audience: str | None) -> dict[str, Any]:
+    """A page sends the same token with each request: its signature is checked once. What is refused is not kept."""
+    return jwt.decode(
+        token,
+        signer.key,
+        algorithms=[signer.algorithm],
+        leeway=leeway_s,
+        issuer=issuer,
+        audience=audience,
+        # The admin app signs for itself; its user ids may be numbers, and its audience counts only where one is set
+        options={
+            "require": ["exp", *(["iss"] if issuer else []), *(["aud"] if audience else [])],
+            "verify_aud": audience is not None,
+            "verify_sub": False,
+            "verify_jti": False,
+        },
+    )

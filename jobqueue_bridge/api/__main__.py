@@ -1,5 +1,6 @@
 """`python -m jobqueue_bridge.api` serves the API until SIGTERM or SIGINT."""
 
+import gc
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._webhooks.start()
+        gc.collect()
+        gc.freeze()  # what was loaded stays: going through it again and again held up every answer meanwhile
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.hub.close()

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jobqueue_bridge import tokens
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, load_settings
-from jobqueue_bridge.tokens import SignedElsewhere
+from jobqueue_bridge.tokens import BadToken, SignedElsewhere
 
 
 @pytest.fixture
@@ -133,3 +134,24 @@ def test_nothing_is_signed_where_a_public_key_is_configured(fresh: Settings) -> 
 def test_an_unusable_public_key_is_named(fresh: Settings, text: str) -> None:
     with pytest.raises(InvalidSettings, match="MEDIA_JWT_PUBLIC_KEY"):
         tokens.trusted(fresh.model_copy(update={"jwt_public_key": text}))
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
+def test_a_token_that_was_believed_is_refused_once_it_has_expired(
+    fresh: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    if algorithm == "RS256":
+        (tmp_path / "key.pem").write_text(pem_of(RSA_KEY))
+        fresh = fresh.model_copy(update={"jwt_public_key": str(tmp_path / "key.pem")})
+    trust = tokens.trusted(fresh)
+    claims = {"sub": "ada", "role": tokens.ADMIN_ROLE, "exp": int(time.time()) + 60}
+    key = RSA_KEY if algorithm == "RS256" else str(trust.signers.signer("").key)
+    token = jwt.encode(claims, key, algorithm=algorithm)
+    assert tokens.require_admin(token, trust).name == tokens.require_admin(token, trust).name == "ada"
+
+    late = time.time() + 60 + trust.leeway_s
+    monkeypatch.setattr(time, "time", lambda: late)
+    with pytest.raises(BadToken, match="expired"):
+        tokens.require_admin(token, trust)
+    with pytest.raises(BadToken, match="not valid"):
+        tokens.require_admin(token[:-2], trust)
