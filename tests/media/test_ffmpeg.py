@@ -134,7 +134,7 @@ def test_a_suspended_ffmpeg_stalls_and_is_killed(ffmpeg: Path) -> None:
     began_s = time.monotonic()
     with pytest.raises(errors.FfmpegStalled):
         run([str(ffmpeg), *ENDLESS], duration_s=None, stall_timeout_s=1)
-    assert time.monotonic() - began_s > 1.4
+    assert time.monotonic() - began_s > 1
     assert _children() == set()
 
 
@@ -149,9 +149,9 @@ def test_a_suspended_ffmpeg_can_be_stopped(ffmpeg: Path) -> None:
 def test_a_paused_ffmpeg_does_not_stall_and_goes_on(ffmpeg: Path) -> None:
     children = ChildRegistry()
     command = [str(ffmpeg), "-re", "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=25:duration=1.5", "-f", "null", "-"]
+    began_s = time.monotonic()
     threading.Timer(0.5, children.pause).start()
     threading.Timer(2.5, children.resume).start()
-    began_s = time.monotonic()
     run(command, duration_s=1.5, stall_timeout_s=1, children=children)
     assert time.monotonic() - began_s > 2.5
     assert children.pids() == frozenset()
