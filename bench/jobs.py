@@ -72,14 +72,13 @@ def scanned(settings: Settings, paths: Iterable[Path]) -> list[UUID]:
 def clip(settings: Settings, path: Path, picture: str, seconds: int, *how: str) -> None:
     """A picture that one of lavfi's sources makes, with a tone; encoded with these options."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        find_ffmpeg(settings.ffmpeg_binary or None), "-v", "error", "-y",
+    run_ffmpeg(
+        find_ffmpeg(settings.ffmpeg_binary or None),
         "-f", "lavfi", "-i", picture,
         "-f", "lavfi", "-i", f"sine=d={seconds}",
         "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", *how,
         "-c:a", "aac", "-shortest", path,
-    ]  # fmt: skip
-    subprocess.run([str(part) for part in command], check=True)
+    )  # fmt: skip
 
 
 def run_ffmpeg(ffmpeg: Path, *arguments: str | Path) -> None:

@@ -253,6 +253,26 @@ def _claims(token: str, trust: Trust) -> dict[str, Any]:
         raise BadToken("The token is not valid") from error
 
 
+@lru_cache(maxsize=1_000)
+def _verified(token: str, signer: Signer, leeway_s: float, issuer: str | None, audience: str | None) -> dict[str, Any]:
+    """A page sends the same token with each request: its signature is checked once. What is refused is not kept."""
+    return jwt.decode(
+        token,
+        signer.key,
+        algorithms=[signer.algorithm],
+        leeway=leeway_s,
+        issuer=issuer,
+        audience=audience,
+        # The admin app signs for itself; its user ids may be numbers, and its audience counts only where one is set
+        options={
+            "require": ["exp", *(["iss"] if issuer else []), *(["aud"] if audience else [])],
+            "verify_aud": audience is not None,
+            "verify_sub": False,
+            "verify_jti": False,
+        },
+    )
+
+
 def _public(configured: str) -> Signer:
     try:
         key = load_pem_public_key(_pem(configured))
@@ -342,23 +362,3 @@ def _read_secret(file: Path) -> str:
     if not secret:
         raise InvalidSettings([FieldProblem(str(file), "is empty: delete it, and a new secret is made")])
     return secret
-
-
-@lru_cache(maxsize=1_000)
-def _verified(token: str, signer: Signer, leeway_s: float, issuer: str | None, audience: str | None) -> dict[str, Any]:
-    """A page sends the same token with each request: its signature is checked once. What is refused is not kept."""
-    return jwt.decode(
-        token,
-        signer.key,
-        algorithms=[signer.algorithm],
-        leeway=leeway_s,
-        issuer=issuer,
-        audience=audience,
-        # The admin app signs for itself; its user ids may be numbers, and its audience counts only where one is set
-        options={
-            "require": ["exp", *(["iss"] if issuer else []), *(["aud"] if audience else [])],
-            "verify_aud": audience is not None,
-            "verify_sub": False,
-            "verify_jti": False,
-        },
-    )

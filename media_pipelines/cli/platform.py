@@ -13,7 +13,7 @@ from rich.text import Text
 
 from jobqueue_bridge.settings import Settings, Shutdown, as_text, load_settings, origin_of, variable_of
 from media_pipelines.cli.output import DONE, FAILED, NOT_RUNNING, err, fail, out, print_json, print_table
-from media_pipelines.platform.asking import who
+from media_pipelines.platform.asking import note
 from media_pipelines.platform.errors import PlatformError
 from media_pipelines.platform.lock import AlreadyRunning, Holder, holder_of
 
@@ -130,20 +130,10 @@ def down(
         return
     if settings.shutdown == Shutdown.FINISH and not now:
         err.print("Running jobs may finish; `media-pipelines down --now` hands them back.", soft_wrap=True)
-    _note_who_asks(settings, now=now)
+    note(settings, "platform.down", now=now)
     if not stopped(settings, holder, now=now):
         fail(f"The platform (pid {holder.pid}) is still stopping: see {settings.logs_dir}")
     out.print("The platform has stopped.")
-
-
-def _note_who_asks(settings: Settings, *, now: bool) -> None:
-    from sqlalchemy.exc import DBAPIError
-
-    from jobqueue_bridge import audit
-    from jobqueue_bridge.database import engine_for
-
-    with suppress(DBAPIError), engine_for(settings).begin() as connection:  # it stops without its database, too
-        audit.record(connection, who(), "platform.down", now=now)
 
 
 def stopped(settings: Settings, holder: Holder, *, now: bool) -> bool:

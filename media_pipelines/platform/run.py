@@ -14,10 +14,7 @@ from types import FrameType
 from typing import Protocol
 
 import psutil
-from sqlalchemy.exc import DBAPIError
 
-from jobqueue_bridge import audit
-from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.drains import Terms
 from jobqueue_bridge.settings import Settings, Shutdown
 from media_pipelines.platform import (
@@ -33,7 +30,7 @@ from media_pipelines.platform import (
     programs,
     supervisor,
 )
-from media_pipelines.platform.asking import who
+from media_pipelines.platform.asking import note
 from media_pipelines.platform.errors import NotRunning, PlatformError, StartFailed
 from media_pipelines.platform.programs import Program
 from media_pipelines.platform.supervisor import ProgramState, Supervisor
@@ -153,7 +150,7 @@ def _run_once(settings: Settings, report: Reporter, stop: _Stop, terms: Terms | 
     process = programs.launch(settings, programs.render(settings, members))
     try:
         _Start(settings, report, stop, process, terms, start_timeout_s).bring_up(members)
-        _note(settings, "platform.start")
+        note(settings, "platform.start", pid=os.getpid())
         report.ready(*lock.addresses(settings))
         with suppress(StopRequested):
             _keep(process, stop, report)
@@ -161,20 +158,12 @@ def _run_once(settings: Settings, report: Reporter, stop: _Stop, terms: Terms | 
             drained.let_finish(
                 settings, lambda seconds: stop.hurry(seconds) or process.poll() is not None, report.finishing
             )
-        _note(settings, "platform.stop")
+        note(settings, "platform.stop", pid=os.getpid())
     except StopRequested:
         pass
     finally:
         report.stopping()
         _stop(process)
-
-
-def _note(settings: Settings, action: str) -> None:
-    """Into the audit log, by whom the platform runs as. A database that is away keeps nobody from stopping."""
-    engine = engine_for(settings)
-    with suppress(DBAPIError), engine.begin() as connection:
-        audit.record(connection, who(), action, pid=os.getpid())
-    engine.dispose()
 
 
 def _keep(process: "subprocess.Popen[bytes]", stop: _Stop, report: Reporter) -> None:

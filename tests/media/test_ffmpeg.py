@@ -130,11 +130,16 @@ def test_a_killed_ffmpeg_is_a_passing_failure(ffmpeg: Path) -> None:
 
 
 def test_a_suspended_ffmpeg_stalls_and_is_killed(ffmpeg: Path) -> None:
-    _soon(lambda pid: os.kill(pid, signal.SIGSTOP))
     began_s = time.monotonic()
+
+    def suspend_what_works(_: Progress) -> None:
+        if time.monotonic() - began_s > 0.5:
+            for pid in _children():
+                os.kill(pid, signal.SIGSTOP)
+
     with pytest.raises(errors.FfmpegStalled):
-        run([str(ffmpeg), *ENDLESS], duration_s=None, stall_timeout_s=1)
-    assert time.monotonic() - began_s > 1
+        run([str(ffmpeg), *ENDLESS], duration_s=None, stall_timeout_s=1, on_progress=suspend_what_works)
+    assert time.monotonic() - began_s > 1.4
     assert _children() == set()
 
 
