@@ -92,6 +92,10 @@ class Job:
     parent_id: UUID | None
     version: int = 0
     """Grows with every change of the row."""
+    waiting_run_id: str | None = None
+    """The run, launched in Dagster itself, that waits to do the job."""
+    partition_key: str | None = None
+    """The partition that the job makes, where it is not its video's or its own."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class NewJob:
     max_retries: int = 3
     origin: Origin = Origin.API
     parent_id: UUID | None = None
+    waiting_run_id: str | None = None
+    partition_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -282,6 +288,7 @@ def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: Jo
             parent_id=job.parent_id,
             video_id=checked.video_id,
             unique_key=key,
+            **_of_its_run(job),
         )
         .on_conflict_do_nothing(
             index_elements=[jobs.c.unique_key],
@@ -300,6 +307,18 @@ def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: Jo
     if holder is None:  # it ended in between
         return _insert(connection, job, checked, status)
     raise JobAlreadyLive(key, holder)
+
+
+def _of_its_run(job: NewJob) -> dict[str, Any]:
+    """Of a job that a run which was launched in Dagster does itself, as soon as it has come to it."""
+    if job.waiting_run_id is None:
+        return {}
+    return {
+        "held": True,
+        "waiting_run_id": job.waiting_run_id,
+        "waiting_reason": "its run waits in Dagster's queue",
+        "partition_key": job.partition_key,
+    }
 
 
 def _live_holder(connection: sa.Connection, unique_key: str) -> UUID | None:
@@ -634,7 +653,7 @@ def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Chec
             vram_units=list(admitted.units),
             admitted_at=sa.func.now(),
             video_id=sa.func.coalesce(jobs.c.video_id, checked.video_id),
-            run_id=None,
+            run_id=jobs.c.waiting_run_id,
         )
         .returning(*COLUMNS)
     ).one_or_none()
