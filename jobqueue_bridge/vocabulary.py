@@ -48,6 +48,7 @@ class Origin(StrEnum):
     CLI = "cli"
     SCHEDULE = "schedule"
     INBOX = "inbox"
+    CHAIN = "chain"  # the scan that found a new video
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program
 
