@@ -524,6 +524,11 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
+    def step_outputs_dir(self) -> Path:
+        """What the ops of a run hand to each other, a folder for each run."""
+        return self.dagster_home / "step_outputs"
+
+    @property
     def logs_dir(self) -> Path:
         return self.home / "logs"
 
