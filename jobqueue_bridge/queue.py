@@ -400,6 +400,7 @@ def _of_its_run(job: NewJob) -> dict[str, Any]:
     return {
         "held": True,
         "waiting_run_id": job.waiting_run_id,
+        "run_id": job.waiting_run_id,
         "waiting_reason": "its run waits in Dagster's queue",
         "partition_key": job.partition_key,
     }

@@ -4,6 +4,7 @@ Takes the arguments of `dagster-daemon run`. Only one daemon may work on one dat
 """
 
 import sys
+import time
 from collections.abc import Generator, Iterable
 from threading import Event
 from typing import Any
@@ -63,13 +64,15 @@ def _shorten_pauses() -> None:
             while not shutdown_event.is_set():
                 submitted.clear()
                 self._runs_wait = False
+                began_s = time.monotonic()
                 try:
                     yield from self.run_iteration(workspace_process_context)
                 except Exception:  # noqa: BLE001 - as the stock loop: a failed look is reported, and the next one comes
                     yield DaemonErrorCapture.process_exception(
                         sys.exc_info(), logger=self._logger, log_message="The run queue could not be looked at"
                     )
-                submitted.wait(DEQUEUE_PAUSE_S if self._runs_wait else IDLE_PAUSE_S)
+                took_s = time.monotonic() - began_s  # a backfill queues thousands of runs, and all are read each time
+                submitted.wait(max(DEQUEUE_PAUSE_S, took_s) if self._runs_wait else IDLE_PAUSE_S)
                 yield None
 
         def _priority_sort(self, runs: Iterable[Any]) -> Any:

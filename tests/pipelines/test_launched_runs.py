@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from jobqueue_bridge import adoption, lifecycle, queue, videos
@@ -188,7 +189,9 @@ def test_a_pending_job_that_does_the_same_is_taken_over(
 
 
 def a_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
-    run = dg.DagsterRun(job_name="__ASSET_JOB", run_id=str(uuid4()), tags=tags, status=status)
+    location = GrpcServerCodeLocationOrigin(host="localhost", socket="/nowhere")
+    origin = RemoteRepositoryOrigin(location, "__repository__").get_job_origin("__ASSET_JOB")
+    run = dg.DagsterRun("__ASSET_JOB", str(uuid4()), tags=tags, status=status, remote_job_origin=origin)
     return instance.add_run(run)
 
 
