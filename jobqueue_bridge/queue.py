@@ -7,7 +7,7 @@ trigger's work, because other programs move jobs, too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -307,7 +307,9 @@ def enqueue_chains(connection: sa.Connection, chains: Sequence[Sequence[NewJob]]
             if at < len(chain)
         ]
         # whatever goes by age meets a parent before its children, although all are of one transaction
-        created_at = sa.type_coerce(utcnow() + timedelta(microseconds=at), jobs.c.created_at.type)
+        created_at = sa.type_coerce(
+            utcnow() + sa.func.make_interval(0, 0, 0, 0, 0, 0, at / 1e6), jobs.c.created_at.type
+        )
         statement = pg.insert(jobs).values(created_at=created_at).on_conflict_do_nothing(**_WHILE_LIVE)
         rows = [{"id": link.id, **_values(link.job, link.checked, JobStatus.PENDING)} for link in links]
         inserted = set(connection.scalars(statement.returning(jobs.c.id), rows))

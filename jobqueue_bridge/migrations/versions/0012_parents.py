@@ -222,6 +222,10 @@ _AS_OWNER = [
     for name in ("jobs_hold_new", "jobs_hold", "jobs_tell_children", "jobs_orphan")
 ]
 
+# A session keeps the plan that it made when one row had changed, and that would compare each row of many with every
+# other: two hundred thousand children of one parent are told within one statement.
+_NO_NESTED_LOOP = "ALTER FUNCTION jobs_count_ended() SET enable_nestloop = off"
+
 # As in 0001; new is what was held and is lifted.
 _WAKE_UP = [
     "DROP TRIGGER jobs_wake_on_move ON jobs",
@@ -234,7 +238,17 @@ _WAKE_UP = [
 
 
 def upgrade() -> None:
-    for statement in (_COLUMNS, *_INDEXES, _NAME, _WHY, *_HOLD, *_TELL_CHILDREN, *_AS_OWNER, *_WAKE_UP):
+    for statement in (
+        _COLUMNS,
+        *_INDEXES,
+        _NAME,
+        _WHY,
+        *_HOLD,
+        *_TELL_CHILDREN,
+        *_AS_OWNER,
+        _NO_NESTED_LOOP,
+        *_WAKE_UP,
+    ):
         op.execute(statement)
 
 
