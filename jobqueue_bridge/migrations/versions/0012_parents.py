@@ -15,7 +15,8 @@ ALTER TABLE jobs
     ADD COLUMN held_by_parent boolean NOT NULL DEFAULT false
 """
 
-# The two of 0001, now without what is held: however much of that stands at the head of the line, it is not passed over.
+# The first three as in 0001, now without what is held: however much of that stands at the head of the line, nobody has
+# to pass over it.
 _INDEXES = [
     "DROP INDEX jobs_ready",
     """CREATE INDEX jobs_ready ON jobs (resource_category, priority, created_at, id)
@@ -23,6 +24,9 @@ _INDEXES = [
     "DROP INDEX jobs_ready_strays",
     """CREATE INDEX jobs_ready_strays ON jobs (id)
        WHERE status = 'pending' AND NOT held AND resource_category NOT IN ('cpu', 'gpu_encode', 'gpu_ai')""",
+    "DROP INDEX jobs_waiting_for_retry",
+    """CREATE INDEX jobs_waiting_for_retry ON jobs (retry_after)
+       WHERE status = 'pending' AND NOT held AND retry_after IS NOT NULL""",
     "CREATE INDEX jobs_held ON jobs (id) WHERE status = 'pending' AND held",
     # with the status, so that one look tells whether a pending one is among them
     "CREATE INDEX jobs_held_children ON jobs (parent_id, status) WHERE held_by_parent",
