@@ -11,6 +11,7 @@ from media_pipelines.assets.insights import clips, digest, highlights, scenes, t
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
+from media_pipelines.platform import dev
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.resources.job import JobRow
@@ -31,6 +32,9 @@ def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
     logger.addHandler(handler)
     return logger
 
+
+if dev.is_code_server():
+    dev.hold_database(load_settings())
 
 defs = dg.Definitions(
     assets=[
