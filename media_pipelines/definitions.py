@@ -36,6 +36,7 @@ def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
 if dev.is_code_server():
     dev.hold_database(load_settings())
 
+_queue = Queue()
 defs = dg.Definitions(
     assets=[
         library_video,
@@ -60,8 +61,8 @@ defs = dg.Definitions(
     sensors=[dispatch, reconcile, inbox, nightly_purge],
     schedules=[nightly_compilation(load_settings())],
     resources={
-        "job": JobRow.configure_at_launch(),
-        "queue": Queue(),
+        "job": JobRow.configure_at_launch(queue=_queue),
+        "queue": _queue,
         "library": Library(),
         "ffmpeg": Ffmpeg(),
         "gpu": Gpu(),

@@ -16,11 +16,11 @@ from jobqueue_bridge import drains, queue
 from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.retry import FailureKind
-from jobqueue_bridge.settings import load_settings
 from media_pipelines import nvidia
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
+from media_pipelines.resources.queue import Queue
 
 # Nobody gets another answer by asking again.
 _STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -31,6 +31,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     job_id: str
     attempt: int
+    queue: Queue
 
     _held: Attempt | None = PrivateAttr(default=None)
     _told: nvidia.Told | None = PrivateAttr(default=None)
@@ -70,7 +71,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise dg.Failure(description=text_of(error), allow_retries=False) from error
 
     def _claim(self, context: dg.OpExecutionContext) -> Attempt:
-        settings = load_settings()
+        settings = self.queue.settings
         with engine_for(settings).begin() as connection:
             try:
                 job = queue.get(connection, UUID(self.job_id))
