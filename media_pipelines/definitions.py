@@ -11,6 +11,7 @@ from media_pipelines.assets.insights import clips, digest, highlights, scenes, t
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
+from media_pipelines.platform import dev
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.resources.job import JobRow
@@ -32,6 +33,10 @@ def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
+if dev.is_code_server():
+    dev.hold_database(load_settings())
+
+_queue = Queue()
 defs = dg.Definitions(
     assets=[
         library_video,
@@ -56,8 +61,8 @@ defs = dg.Definitions(
     sensors=[dispatch, reconcile, inbox, nightly_purge],
     schedules=[nightly_compilation(load_settings())],
     resources={
-        "job": JobRow.configure_at_launch(),
-        "queue": Queue(),
+        "job": JobRow.configure_at_launch(queue=_queue),
+        "queue": _queue,
         "library": Library(),
         "ffmpeg": Ffmpeg(),
         "gpu": Gpu(),

@@ -16,7 +16,7 @@ from media_pipelines.platform import logged
 SENSOR_PAUSE_S = 0.2
 DEQUEUE_PAUSE_S = 0.1
 IDLE_PAUSE_S = 1.0
-_DAEMON_LOCK = 7_261_114_003
+DAEMON_LOCK = 7_261_114_003
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def _hold_daemon_lock(settings: Settings) -> None:
 
     url = settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = psycopg.connect(url, autocommit=True, application_name="media-pipelines-daemon-lock")
-    connection.execute("SELECT pg_advisory_lock(%s)", [_DAEMON_LOCK])
+    connection.execute("SELECT pg_advisory_lock(%s)", [DAEMON_LOCK])
     globals()["_daemon_lock_connection"] = connection
 
 

@@ -19,12 +19,12 @@ from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import FailureKind
-from jobqueue_bridge.settings import load_settings
 from media_pipelines import adoption, nvidia
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
 from media_pipelines.resources import launched
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
+from media_pipelines.resources.queue import Queue
 
 # Nobody gets another answer by asking again.
 _STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -39,6 +39,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
     params: dict[str, Any] = Field(
         default={}, description="The job's params, where they are not the defaults; of several jobs by their types."
     )
+    queue: Queue
 
     _held: dict[str, Attempt] = PrivateAttr(default_factory=dict)
     _told: nvidia.Told | None = PrivateAttr(default=None)
@@ -81,7 +82,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _admitted(self, context: dg.OpExecutionContext, asset: str) -> Job:
         """Under the dispatcher it is. A re-execution names, in the config that it has copied, what another run did."""
-        settings = load_settings()
+        settings = self.queue.settings
         if not self.job_id or context.run.parent_run_id is not None:
             return launched.wait_for_admission(context, asset, settings)
         with engine_for(settings).begin() as connection:
@@ -92,7 +93,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         return replace(job, attempt=self.attempt)
 
     def _claim(self, context: dg.OpExecutionContext, asset: str, job: Job) -> Attempt:
-        settings = load_settings()
+        settings = self.queue.settings
         with engine_for(settings).begin() as connection:
             cores = drains.cores_for(connection, job.id)
         held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
