@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import tzlocal
 import yaml
@@ -23,9 +23,10 @@ from pydantic_settings import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from jobqueue_bridge import devices
+from jobqueue_bridge import cron, devices, schedules
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
+from jobqueue_bridge.schedules import Schedule
 from jobqueue_bridge.vocabulary import ResourceCategory
 from jobqueue_bridge.wall_clock import wall_time
 from jobqueue_bridge.webhook_target import Webhook
@@ -255,6 +256,12 @@ class Settings(BaseSettings):
     )
     nightly_compilation_cron: str = Field(default="0 3 * * *", validation_alias="MEDIA_NIGHTLY_COMPILATION_CRON")
     nightly_compilation_timezone: str = Field(default="UTC", validation_alias="MEDIA_NIGHTLY_COMPILATION_TIMEZONE")
+    schedules: Annotated[Mapping[str, Mapping[str, Any]], NoDecode] = Field(
+        default_factory=dict,
+        validation_alias="MEDIA_SCHEDULES",
+        description="When which jobs are asked for: name → {cron, timezone, type, params, priority, enabled, "
+        "description}. In the environment as JSON. `media-pipelines schedules` lists them.",
+    )
     prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
     retention_days: int = Field(
         default=30,
@@ -458,11 +465,21 @@ class Settings(BaseSettings):
     @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod
     def _is_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value or "UTC")
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"there is no time zone {value!r}; an example is Europe/Berlin") from error
-        return value
+        return value and schedules.zone_named(value)
+
+    @field_validator("nightly_compilation_cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        return cron.checked(value)
+
+    @field_validator("schedules", mode="before")
+    @classmethod
+    def _are_schedules(cls, value: Any, known: ValidationInfo) -> Mapping[str, Mapping[str, Any]]:
+        example = '{"rescan": {"cron": "0 5 * * *", "type": "scan"}}'
+        given = schedules.as_given(_from_json(value or "{}", example) if isinstance(value, str) else value)
+        nightly = known.data.get("nightly_compilation_cron", "@daily"), known.data.get("nightly_compilation_timezone")
+        schedules.table(given, schedules.defaults(nightly[0], nightly[1] or "UTC"), "UTC")
+        return given
 
     @property
     def cors_origins(self) -> list[str]:
@@ -549,6 +566,12 @@ class Settings(BaseSettings):
         return ZoneInfo(self.timezone) if self.timezone else tzlocal.get_localzone()
 
     @property
+    def schedule_table(self) -> list[Schedule]:
+        """The defaults, and what the settings change of them and add."""
+        default = schedules.defaults(self.nightly_compilation_cron, self.nightly_compilation_timezone)
+        return schedules.table(self.schedules, default, _name_of(self.zone))
+
+    @property
     def windows_by_category(self) -> dict[ResourceCategory, list[Window]]:
         """Categories that may start at any time are not in it."""
         return {ResourceCategory(name): [*map(parse_window, texts)] for name, texts in self.windows.items()}
@@ -574,6 +597,14 @@ class Settings(BaseSettings):
         """Dagster's storage: psycopg2, in a schema of its own, because Dagster also has a table named `jobs`."""
         url = self._base_url.set(drivername="postgresql+psycopg2")
         return url.update_query_dict({"options": f"-csearch_path={DAGSTER_SCHEMA}"})
+
+
+def _name_of(zone: ZoneInfo) -> str:
+    """As Dagster knows it. A system's zone that is only a file has none: then UTC."""
+    try:
+        return schedules.zone_named(str(zone))
+    except ValueError:
+        return "UTC"
 
 
 def _engine_of(role: Any, reference: Any) -> str:
