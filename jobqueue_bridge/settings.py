@@ -27,7 +27,7 @@ from jobqueue_bridge import cron, devices, schedules
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
 from jobqueue_bridge.schedules import Schedule
-from jobqueue_bridge.vocabulary import ResourceCategory
+from jobqueue_bridge.vocabulary import AUTOMATED, ResourceCategory
 from jobqueue_bridge.wall_clock import wall_time
 from jobqueue_bridge.webhook_target import Webhook
 from jobqueue_bridge.windows import Window
@@ -262,6 +262,12 @@ class Settings(BaseSettings):
         description="When which jobs are asked for: name → {cron, timezone, type, params, priority, enabled, "
         "description}. In the environment as JSON. `media-pipelines schedules` lists them.",
     )
+    automation: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="MEDIA_AUTOMATION",
+        description="What is made of each video that has none, or whose file has changed: thumbnail, video_metadata. "
+        "In the environment with commas.",
+    )
     prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
     retention_days: int = Field(
         default=30,
@@ -462,6 +468,16 @@ class Settings(BaseSettings):
             raise ValueError(f"expected a list of webhooks, each with a url, got {value!r}")
         return given
 
+    @field_validator("automation", mode="before")
+    @classmethod
+    def _are_automated(cls, value: Any) -> tuple[str, ...]:
+        given = value.replace(",", " ").split() if isinstance(value, str) else () if value is None else value
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"expected names such as thumbnail, got {value!r}")
+        if unknown := [name for name in given if name not in AUTOMATED]:
+            raise ValueError(f"{unknown[0]!r} is not made by itself; {', '.join(AUTOMATED)} can be")
+        return tuple(dict.fromkeys(given))
+
     @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod
     def _is_timezone(cls, value: str) -> str:
@@ -638,6 +654,8 @@ def as_text(value: Any) -> str:
     """A setting's value as its variable holds it."""
     if isinstance(value, list):
         return devices.as_json(value) if value else ""
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
     if isinstance(value, tuple):
         return json.dumps([each.model_dump(mode="json") for each in value]) if value else ""
     return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -47,6 +47,7 @@ class Origin(StrEnum):
     API = "api"
     CLI = "cli"
     SCHEDULE = "schedule"
+    AUTOMATION = "automation"
     INBOX = "inbox"
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program
@@ -92,6 +93,11 @@ NEEDS: Mapping[JobType, Need] = MappingProxyType(
         JobType.MOVE_TO_LIBRARY: Need(_CPU, 0),
         JobType.TRANSCODE: Need(_ENCODE, 4000),
     }
+)
+
+# What may be made of each video by itself, by the name of its asset in Dagster.
+AUTOMATED: Mapping[str, JobType] = MappingProxyType(
+    {"thumbnail": JobType.THUMBNAIL_GENERATE, "video_metadata": JobType.VALIDATE}
 )
 
 _S = JobStatus

@@ -17,6 +17,7 @@ from media_pipelines.resources.gpu import Gpu
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
+from media_pipelines.sensors import automation
 from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
 from media_pipelines.sensors.purge import nightly_purge
@@ -38,8 +39,7 @@ defs = dg.Definitions(
         library_scan,
         public_gallery_scan,
         place_in_library,
-        video_metadata,
-        thumbnail,
+        *automation.with_conditions([video_metadata, thumbnail], load_settings().automation),
         streaming_rendition,
         compliant_video,
         gif,
@@ -53,7 +53,7 @@ defs = dg.Definitions(
         mega_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
-    sensors=[dispatch, reconcile, inbox, nightly_purge],
+    sensors=[dispatch, reconcile, inbox, nightly_purge, *automation.sensors(load_settings())],
     schedules=schedules.definitions(load_settings()),
     resources={
         "job": JobRow.configure_at_launch(),
