@@ -53,6 +53,12 @@ class Origin(StrEnum):
     SQL = "sql"  # a plain INSERT by another program
 
 
+class RunEvent(StrEnum):
+    """What webhooks can be told of runs; of jobs they are told their statuses."""
+
+    FAILED = "run.failed"
+
+
 class Outcome(StrEnum):
     """How one attempt ended."""
 

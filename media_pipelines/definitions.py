@@ -22,6 +22,7 @@ from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
 from media_pipelines.sensors.purge import nightly_purge
 from media_pipelines.sensors.reconcile import reconcile
+from media_pipelines.sensors.run_failures import run_failures
 
 
 def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
@@ -53,7 +54,7 @@ defs = dg.Definitions(
         mega_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
-    sensors=[dispatch, reconcile, inbox, nightly_purge, *automation.sensors(load_settings())],
+    sensors=[dispatch, reconcile, inbox, nightly_purge, run_failures, *automation.sensors(load_settings())],
     schedules=schedules.definitions(load_settings()),
     resources={
         "job": JobRow.configure_at_launch(),

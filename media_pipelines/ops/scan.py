@@ -72,7 +72,7 @@ def _scan(
         add_partitions(context.instance, VIDEO_PARTITIONS, map(str, tally.new_ids))
         for video_id, facts in tally.fresh:
             context.log_event(_materialization(video_id, facts))
-        attempt.log(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
+        attempt.decided(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
         attempt.complete({"directory": wanted.directory, **tally.counts()})
     return dg.Output(None, metadata={"directory": wanted.directory, **tally.counts(), "videos": _shown(tally)})
 

@@ -21,6 +21,8 @@ from media_pipelines import nvidia
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
+from media_pipelines.resources.failure import failure_of
+from media_pipelines.resources.run_log import telling
 
 # Nobody gets another answer by asking again.
 _STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -57,7 +59,8 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             if interrupted:
                 raise DagsterExecutionInterruptedError()
-            yield attempt
+            with telling(context, attempt):
+                yield attempt
         except (LeaseLost, EncodeStopped) as error:
             attempt.abandon()
             context.log.warning(f"{error}. Nothing was published.")
@@ -67,7 +70,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise
         except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
-            raise dg.Failure(description=text_of(error), allow_retries=False) from error
+            raise failure_of(error, text_of(error), kind_of(error)) from error
 
     def _claim(self, context: dg.OpExecutionContext) -> Attempt:
         settings = load_settings()
