@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import tzlocal
 import yaml
@@ -23,10 +23,11 @@ from pydantic_settings import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from jobqueue_bridge import devices, new_video
+from jobqueue_bridge import cron, devices, new_video, schedules
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
-from jobqueue_bridge.vocabulary import NEEDS, ResourceCategory
+from jobqueue_bridge.schedules import Schedule
+from jobqueue_bridge.vocabulary import AUTOMATED, NEEDS, ResourceCategory
 from jobqueue_bridge.wall_clock import wall_time
 from jobqueue_bridge.webhook_target import Webhook
 from jobqueue_bridge.windows import Window
@@ -261,6 +262,18 @@ class Settings(BaseSettings):
     )
     nightly_compilation_cron: str = Field(default="0 3 * * *", validation_alias="MEDIA_NIGHTLY_COMPILATION_CRON")
     nightly_compilation_timezone: str = Field(default="UTC", validation_alias="MEDIA_NIGHTLY_COMPILATION_TIMEZONE")
+    schedules: Annotated[Mapping[str, Mapping[str, Any]], NoDecode] = Field(
+        default_factory=dict,
+        validation_alias="MEDIA_SCHEDULES",
+        description="When which jobs are asked for: name → {cron, timezone, type, params, priority, enabled, "
+        "description}. In the environment as JSON. `media-pipelines schedules` lists them.",
+    )
+    automation: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="MEDIA_AUTOMATION",
+        description="What is made of each video that has none, or whose file has changed: thumbnail, video_metadata. "
+        "In the environment with commas.",
+    )
     prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
     retention_days: int = Field(
         default=30,
@@ -486,14 +499,34 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("automation", mode="before")
+    @classmethod
+    def _are_automated(cls, value: Any) -> tuple[str, ...]:
+        given = value.replace(",", " ").split() if isinstance(value, str) else () if value is None else value
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"expected names such as thumbnail, got {value!r}")
+        if unknown := [name for name in given if name not in AUTOMATED]:
+            raise ValueError(f"{unknown[0]!r} is not made by itself; {', '.join(AUTOMATED)} can be")
+        return tuple(dict.fromkeys(given))
+
     @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod
     def _is_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value or "UTC")
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"there is no time zone {value!r}; an example is Europe/Berlin") from error
-        return value
+        return value and schedules.zone_named(value)
+
+    @field_validator("nightly_compilation_cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        return cron.checked(value)
+
+    @field_validator("schedules", mode="before")
+    @classmethod
+    def _are_schedules(cls, value: Any, known: ValidationInfo) -> Mapping[str, Mapping[str, Any]]:
+        example = '{"rescan": {"cron": "0 5 * * *", "type": "scan"}}'
+        given = schedules.as_given(_from_json(value or "{}", example) if isinstance(value, str) else value)
+        nightly = known.data.get("nightly_compilation_cron", "@daily"), known.data.get("nightly_compilation_timezone")
+        schedules.table(given, schedules.defaults(nightly[0], nightly[1] or "UTC"), "UTC")
+        return given
 
     @property
     def cors_origins(self) -> list[str]:
@@ -585,6 +618,12 @@ class Settings(BaseSettings):
         return ZoneInfo(self.timezone) if self.timezone else tzlocal.get_localzone()
 
     @property
+    def schedule_table(self) -> list[Schedule]:
+        """The defaults, and what the settings change of them and add."""
+        default = schedules.defaults(self.nightly_compilation_cron, self.nightly_compilation_timezone)
+        return schedules.table(self.schedules, default, _name_of(self.zone))
+
+    @property
     def windows_by_category(self) -> dict[ResourceCategory, list[Window]]:
         """Categories that may start at any time are not in it."""
         return {ResourceCategory(name): [*map(parse_window, texts)] for name, texts in self.windows.items()}
@@ -610,6 +649,14 @@ class Settings(BaseSettings):
         """Dagster's storage: psycopg2, in a schema of its own, because Dagster also has a table named `jobs`."""
         url = self._base_url.set(drivername="postgresql+psycopg2")
         return url.update_query_dict({"options": f"-csearch_path={DAGSTER_SCHEMA}"})
+
+
+def _name_of(zone: ZoneInfo) -> str:
+    """As Dagster knows it. A system's zone that is only a file has none: then UTC."""
+    try:
+        return schedules.zone_named(str(zone))
+    except ValueError:
+        return "UTC"
 
 
 def _engine_of(role: Any, reference: Any) -> str:
@@ -643,6 +690,8 @@ def as_text(value: Any) -> str:
     """A setting's value as its variable holds it."""
     if isinstance(value, list):
         return devices.as_json(value) if value else ""
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
     if isinstance(value, tuple):
         return json.dumps([each.model_dump(mode="json") for each in value]) if value else ""
     return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -354,6 +354,27 @@ idempotency_keys = sa.Table(
     _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
 )
 
+# What was made of each instant of a schedule.
+schedule_ticks = sa.Table(
+    "schedule_ticks",
+    metadata,
+    _column("schedule", sa.Text, primary_key=True),
+    _column("at", UtcTimestamp, primary_key=True),
+    _column("job_id", sa.Uuid),
+    _column("said", sa.Text, nullable=False),
+    _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
+# Which content of a video a job of a type has worked on: a trigger on `jobs` writes `made_of`, automation `asked_for`.
+video_products = sa.Table(
+    "video_products",
+    metadata,
+    _column("video_id", sa.Uuid, primary_key=True),
+    _column("type", sa.Text, primary_key=True),
+    _column("made_of", sa.Text),
+    _column("asked_for", sa.Text),
+)
+
 # Codes of sign-in links that were used.
 spent_codes = sa.Table(
     "spent_codes",

@@ -47,10 +47,17 @@ class Origin(StrEnum):
     API = "api"
     CLI = "cli"
     SCHEDULE = "schedule"
+    AUTOMATION = "automation"
     INBOX = "inbox"
     CHAIN = "chain"  # the scan that found a new video
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program
+
+
+class RunEvent(StrEnum):
+    """What webhooks can be told of runs; of jobs they are told their statuses."""
+
+    FAILED = "run.failed"
 
 
 class Outcome(StrEnum):
@@ -93,6 +100,11 @@ NEEDS: Mapping[JobType, Need] = MappingProxyType(
         JobType.MOVE_TO_LIBRARY: Need(_CPU, 0),
         JobType.TRANSCODE: Need(_ENCODE, 4000),
     }
+)
+
+# What may be made of each video by itself, by the name of its asset in Dagster.
+AUTOMATED: Mapping[str, JobType] = MappingProxyType(
+    {"thumbnail": JobType.THUMBNAIL_GENERATE, "video_metadata": JobType.VALIDATE}
 )
 
 _S = JobStatus

@@ -6,19 +6,20 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobqueue_bridge.vocabulary import JobStatus, JobType
+from jobqueue_bridge.vocabulary import JobStatus, JobType, RunEvent
 
 _SECRET_BYTES = 24
 """At least, and 64 at most: as Standard Webhooks wants it."""
 
 
 class Webhook(BaseModel):
-    """`url` is told of jobs of `types` (none: all) that reach one of the statuses `events`."""
+    """`url` is told of jobs of `types` (none: all) that reach one of the statuses in `events`, and with "run.failed"
+    among them of each run that fails, too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
-    events: tuple[JobStatus, ...] = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+    events: tuple[JobStatus | RunEvent, ...] = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
     types: tuple[JobType, ...] = ()
     secret: str = Field(default="", repr=False)
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from jobqueue_bridge import process_log
 from jobqueue_bridge.settings import load_settings
+from media_pipelines import schedules
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
 from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
@@ -17,11 +18,12 @@ from media_pipelines.resources.gpu import Gpu
 from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
-from media_pipelines.schedules import nightly_compilation
+from media_pipelines.sensors import automation
 from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
 from media_pipelines.sensors.purge import nightly_purge
 from media_pipelines.sensors.reconcile import reconcile
+from media_pipelines.sensors.run_failures import run_failures
 
 
 def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
@@ -43,8 +45,7 @@ defs = dg.Definitions(
         library_scan,
         public_gallery_scan,
         place_in_library,
-        video_metadata,
-        thumbnail,
+        *automation.with_conditions([video_metadata, thumbnail], load_settings().automation),
         streaming_rendition,
         compliant_video,
         gif,
@@ -58,8 +59,8 @@ defs = dg.Definitions(
         mega_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
-    sensors=[dispatch, reconcile, inbox, nightly_purge],
-    schedules=[nightly_compilation(load_settings())],
+    sensors=[dispatch, reconcile, inbox, nightly_purge, run_failures, *automation.sensors(load_settings())],
+    schedules=schedules.definitions(load_settings()),
     resources={
         "job": JobRow.configure_at_launch(queue=_queue),
         "queue": _queue,

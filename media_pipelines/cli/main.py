@@ -24,6 +24,7 @@ COMMANDS = {
     "token": "media_pipelines.cli.token",
     "signin": "media_pipelines.cli.signin",
     "webhooks": "media_pipelines.cli.webhooks",
+    "schedules": "media_pipelines.cli.schedules",
 }
 
 

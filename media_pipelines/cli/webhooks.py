@@ -1,5 +1,6 @@
 """`webhooks`: who is told, what was told, and telling it again."""
 
+from typing import Any
 from uuid import UUID
 
 import typer
@@ -54,7 +55,7 @@ def messages(
         {
             "id": message.id,
             "event": message.payload.get("type"),
-            "job": message.payload.get("data", {}).get("id"),
+            "job": _job(message.payload.get("data", {})),
             "url": message.url.partition("?")[0],
             "state": message.state,
             "tries": message.tries,
@@ -64,6 +65,11 @@ def messages(
         for message in found
     ]
     print_rows(rows, ("id", "event", "job", "url", "state", "tries", "next", "error"), as_json=as_json, empty="none")
+
+
+def _job(data: dict[str, Any]) -> str | None:
+    """Messages of jobs name theirs as their own id, those of runs beside it."""
+    return data.get("id") or data.get("jobId")
 
 
 @app.command()

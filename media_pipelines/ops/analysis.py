@@ -80,7 +80,7 @@ def analyse_video(context: dg.OpExecutionContext, found: Found, job: JobRow, que
                 content_key=key,
             )
         known = before is not None and before == _written_at(path_of(folder(queue), key))
-        attempt.log(f"Analysis: {'an earlier job made it' if known else 'made'}, {len(analysis.shots)} shots")
+        attempt.decided(f"Analysis: {'an earlier job made it' if known else 'made'}, {len(analysis.shots)} shots")
         for one in analysis.engines:
             attempt.log(f"  {one.role}: {one.reference} on {one.device}{f' ({one.reason})' if one.reason else ''}")
         return Analysed(found.video, found.source, analysis, known)

@@ -242,7 +242,7 @@ def join(
             except (FfmpegFailed, FfmpegStalled) as error:
                 if not ways.steps_down(error):
                     raise
-    attempt.log(f"Joined: {joined.how}")
+    attempt.decided(f"Joined: {joined.how}")
     return replace(compilation, result=joined.result, how=joined.how, starts_s=joined.starts_s)
 
 

@@ -65,7 +65,7 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
             length=wanted.length,
         )
         how = _how(grid)
-        attempt.log(how)
+        attempt.decided(how)
         ways = ladder(attempt, ffmpeg, compilation.sources, (grid.width, grid.height), wanted.preset, wanted.crf)
         with (
             removing_partials(compilation.output, attempt),

@@ -74,7 +74,7 @@ def run_encode(
     """
     work = _Work(attempt, ffmpeg, source, output, plan, share_percent, max_size_bytes)
     for line in plan.dropped:
-        attempt.log(f"Left out: {line}")
+        attempt.decided(f"Left out: {line}")
     ladder = Ladder(attempt, ffmpeg, plan.video)
     while True:
         try:
@@ -115,7 +115,7 @@ def verify_output(
         files.remove_quietly(output.partial)
         raise
     decoded = "every frame decoded" if full else f"{result.frames_decoded} frames decoded"
-    attempt.log(f"Verified: {decoded}, {result.duration_s or 0:.2f} s")
+    attempt.decided(f"Verified: {decoded}, {result.duration_s or 0:.2f} s")
     return result
 
 
@@ -196,7 +196,7 @@ def _searched(work: _Work, way: Way, share_percent: float) -> Found:
         execute=_executor(attempt, work.ffmpeg),
         on_try=note,
     )
-    attempt.log(f"Quality: {found}, after {len(tries)} tries")
+    attempt.decided(f"Quality: {found}, after {len(tries)} tries")
     return found
 
 

@@ -37,12 +37,12 @@ class Ladder:
             self._ways = [way for way in found if not (way.hardware_decode and self._several_sources)]
         way = self._with_failures(self._ways[0])
         self._attempt.record_encoder(f"{way}: {way.reason}")
-        self._attempt.log(f"Encoder: {way} ({way.reason})")
+        self._attempt.decided(f"Encoder: {way} ({way.reason})")
         if self._video:
             hardware = way.encoder.hardware
             self._attempt.vram.encodes(self._video.codec, self._video.width, self._video.height, hardware=hardware)
         if self._video and self._video.hdr == "tonemap" and not way.tone_map:
-            self._attempt.log("No tone mapping: this ffmpeg has none that works; the HDR curve is kept")
+            self._attempt.decided("No tone mapping: this ffmpeg has none that works; the HDR curve is kept")
         return way
 
     def steps_down(self, error: FfmpegFailed | FfmpegStalled) -> bool:
@@ -57,7 +57,7 @@ class Ladder:
             return False
         failed = self._ways.pop(0)
         self._failures.append(f"{failed} failed: {_cause(error)}")
-        self._attempt.log(f"{self._failures[-1]}; the next way is tried")
+        self._attempt.decided(f"{self._failures[-1]}; the next way is tried")
         return True
 
     def _waits_for_the_device(self, error: FfmpegFailed | FfmpegStalled) -> bool:

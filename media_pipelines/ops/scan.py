@@ -80,7 +80,7 @@ def _scan(
         add_partitions(context.instance, VIDEO_PARTITIONS, map(str, tally.new_ids))
         for video_id, facts in tally.fresh:
             context.log_event(_materialization(video_id, facts))
-        attempt.log(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
+        attempt.decided(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
         if tally.enqueued:
             attempt.log(f"{tally.enqueued} jobs enqueued for what is new")
         attempt.complete({"directory": wanted.directory, **tally.counts(), **_enqueued(tally)})

@@ -96,7 +96,7 @@ def examine_source(context: dg.OpExecutionContext, job: JobRow, queue: Queue, li
         _refresh(queue, video, examined)
         match examined.decision:
             case Skip() as skip if skip.outcome not in outcomes.FAILURES:
-                attempt.log(skip.reason)
+                attempt.decided(skip.reason)
                 return Work(video, skip=skip)
             case Skip(reason):
                 raise CannotTranscode(path, reason)
@@ -198,7 +198,7 @@ def _kept_original(
 ) -> Work:
     """Larger is an outcome, not a failure; it is remembered, so that nobody waits for it again."""
     reason = f"The original stays: {error} ({policy.max_size_percent} % of its {task.source.size_bytes} bytes)"
-    attempt.log(reason)
+    attempt.decided(reason)
     with queue.begin() as connection:
         outcomes.record(
             connection, task.content, work.video.path, policy_hash(policy), Result.LARGER, reason, attempt.job.id

@@ -49,10 +49,20 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield database
     if database.ok and (running or not settings.embedded):
         yield from _queue(settings)
+    if running and database.ok:
+        yield _ticks(settings)
     yield from _ffmpeg(settings)
     yield from _gpus(settings)
     yield from _declared_vram(settings, running)
     yield _analysis(settings)
+
+
+def _ticks(settings: Settings) -> Finding:
+    from media_pipelines.platform import ticks
+
+    failing = ticks.failing(settings)
+    said = "; ".join(failing) or "the latest tick of every sensor and schedule went well"
+    return Finding("ticks", ok=not failing, text=said)
 
 
 def _analysis(settings: Settings) -> Finding:

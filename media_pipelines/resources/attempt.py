@@ -4,8 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -55,6 +55,7 @@ class Attempt:
         self._lines: list[tuple[float, str]] = []
         self._partials: list[Path] = []
         self._stop_reason: str | None = None
+        self._tell: Callable[[str], None] | None = None
         self.vram = VramUse(job, settings)
         self._ended = threading.Event()
         self._resumed = threading.Event()
@@ -103,6 +104,21 @@ class Attempt:
             if len(self._lines) > _LOG_BUFFER_LINES:
                 gap = (time.monotonic(), "… lines left out here: more came than the database took …")
                 self._lines[: len(self._lines) // 2] = [gap]
+
+    def decided(self, line: str) -> None:
+        """A line of the log that the run tells in Dagster, too: what was chosen, and why."""
+        self.log(line)
+        if self._tell is not None:
+            self._tell(line)
+
+    @contextmanager
+    def telling(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """While a step is at work: by whom the run tells what it decides."""
+        self._tell = tell
+        try:
+            yield
+        finally:
+            self._tell = None
 
     def record_encoder(self, description: str) -> None:
         with self._engine.begin() as connection:

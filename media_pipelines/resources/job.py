@@ -24,7 +24,9 @@ from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError
 from media_pipelines.resources import launched
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
+from media_pipelines.resources.failure import failure_of
 from media_pipelines.resources.queue import Queue
+from media_pipelines.resources.run_log import telling
 
 # Nobody gets another answer by asking again.
 _STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -68,7 +70,8 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             if interrupted:
                 raise DagsterExecutionInterruptedError()
-            yield attempt
+            with telling(context, attempt):
+                yield attempt
         except (LeaseLost, EncodeStopped) as error:
             attempt.abandon()
             context.log.warning(f"{error}. Nothing was published.")
@@ -78,7 +81,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise
         except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
-            raise dg.Failure(description=text_of(error), allow_retries=False) from error
+            raise failure_of(error, text_of(error), kind_of(error)) from error
 
     def _admitted(self, context: dg.OpExecutionContext, asset: str) -> Job:
         """Under the dispatcher it is. A re-execution names, in the config that it has copied, what another run did."""

@@ -1,4 +1,4 @@
-"""Sensors and schedules: what they put into the queue, what they request, what they put right."""
+"""Sensors: what they put into the queue, what they request, what they put right."""
 
 import os
 import time
@@ -14,7 +14,6 @@ from jobqueue_bridge.queue import Filters, Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, Origin
 from media_pipelines.resources.gpu import Gpu
-from media_pipelines.schedules import enqueue_compilation, nightly_compilation
 from media_pipelines.sensors import inbox
 from media_pipelines.sensors.dispatch import admit_ready, dispatch, run_request
 from media_pipelines.sensors.reconcile import reconcile
@@ -69,27 +68,6 @@ def test_the_inbox_sensor_keeps_what_it_saw_in_its_cursor(
     assert isinstance(first, dg.SensorResult)
     assert first.cursor is not None
     assert "inbox/a.mp4" in first.cursor
-
-
-def test_the_nightly_schedule_only_inserts_a_row(
-    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
-) -> None:
-    schedule = nightly_compilation(settings)
-    night = datetime(2026, 3, 1, 3, tzinfo=UTC)
-    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=night)
-    assert "nothing to compile" in str(schedule(context))
-    with database.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO videos (path, filename, is_valid, directory_type) "
-                "SELECT 'library/videos/' || n, n, true, 'videos' FROM generate_series(1, 3) n"
-            )
-        )
-    assert "Enqueued" in str(schedule(context))
-    assert "already does this" in enqueue_compilation(settings, "2026-03-01-0300")
-    (job,) = _jobs(database)
-    assert (job.type, job.origin) == ("compile_random", Origin.SCHEDULE)
-    assert job.params["outputPath"] == "compilations/nightly-2026-03-01-0300.mp4"
 
 
 def test_the_dispatcher_requests_a_run_for_each_admitted_row(
