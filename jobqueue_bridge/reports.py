@@ -117,16 +117,25 @@ def saved(connection: sa.Connection) -> list[Saved]:
 def failures(connection: sa.Connection, days: int) -> tuple[int, list[FailureReason]]:
     """How many jobs ended as failed in the last days, and the commonest reasons."""
     ended = _ended(JobStatus.FAILED, days=days).subquery()
-    reason, count = _reason(ended.c.error).label("reason"), sa.func.count()
-    latest = sa.cast(
-        sa.func.array_agg(pg.aggregate_order_by(ended.c.id, ended.c.ended_at.desc(), ended.c.id)), pg.ARRAY(sa.Uuid)
-    )
-    rows = connection.execute(
-        sa.select(ended.c.type, reason, count, sa.func.max(ended.c.ended_at), latest[1], sa.func.sum(count).over())
-        .group_by(ended.c.type, reason)
-        .order_by(count.desc(), ended.c.type, reason)
+    failed = sa.select(ended.c.id, ended.c.type, _reason(ended.c.error).label("reason"), ended.c.ended_at).subquery()
+    key, count = (failed.c.type, failed.c.reason), sa.func.count()
+    latest = sa.func.array_agg(pg.aggregate_order_by(failed.c.id, failed.c.ended_at.desc(), failed.c.id))
+    commonest = (
+        sa.select(
+            *key,
+            count.label("jobs"),
+            sa.func.max(failed.c.ended_at).label("last_at"),
+            sa.type_coerce(latest, pg.ARRAY(sa.Uuid)).label("latest"),
+            sa.func.sum(count).over().label("all"),
+        )
+        .group_by(*key)
+        .order_by(count.desc(), *key)
         .limit(_REASONS_SHOWN)
-    ).all()
+        .subquery()
+    )
+    found = commonest.c
+    columns = [*(found[name] for name in ("type", "reason", "jobs", "last_at")), found.latest[1], found["all"]]
+    rows = connection.execute(sa.select(*columns).order_by(found.jobs.desc(), found.type, found.reason)).all()
     told = [
         FailureReason(
             type=kind[:_WORD], reason=why or "no reason is known", jobs=number, last_at=last_at, job_id=job_id
@@ -251,5 +260,5 @@ def page(connection: sa.Connection, limit: int) -> list[Made]:
     return [_made(row) for row in rows]
 
 
-def _made(row: sa.Row[Any]) -> Made:
+def _made(row: Any) -> Made:
     return Made(row.id, row.job_id, row.made_at, KeyFigures.model_validate(row.key_figures))
