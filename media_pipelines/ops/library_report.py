@@ -48,7 +48,7 @@ def report_on_library(context: dg.OpExecutionContext, job: JobRow, queue: Queue,
             f"{totals.videos} videos, {totals.size_bytes / _GIGA:.3f} GB, {totals.duration_seconds / 3600:.1f} h"
         )
         attempt.complete(report.key_figures().model_dump(mode="json"), also=keep)
-    return dg.Output(None, metadata={**shown, "report": number})
+    return dg.Output(None, metadata={**shown, "report": f"number {number}"})
 
 
 def make_report(attempt: Attempt, wanted: params.LibraryReport, queue: Queue, root: Path) -> LibraryReport:
@@ -129,11 +129,9 @@ def _file(root: Path, path: str) -> Hashable | None:
 
 
 def _shown(report: LibraryReport) -> dict[str, Any]:
-    plots = {"growth": pictures.growth, "contents": pictures.contents, "savings": pictures.savings}
-    drawn = {name: picture for name, draw in plots.items() if (picture := draw(report)) is not None}
     return {
+        "overview": _overview(report),
         **_numbers(report),
-        **{f"plot_{name}": _picture(name, picture) for name, picture in drawn.items()},
         "codecs": _shares(report.by_codec),
         "qualities": _shares(report.by_quality),
         "folders": _shares(report.by_directory),
@@ -159,6 +157,14 @@ def _shown(report: LibraryReport) -> dict[str, Any]:
             ["jobs", "type", "reason"], [(one.jobs, one.type, one.reason) for one in report.failures.reasons]
         ),
     }
+
+
+def _overview(report: LibraryReport) -> dg.MarkdownMetadataValue:
+    """The plots, one below the other; each is a few kilobytes."""
+    plots = {"Growth": pictures.growth, "Contents": pictures.contents, "Savings": pictures.savings}
+    drawn = {name: picture for name, draw in plots.items() if (picture := draw(report)) is not None}
+    shown = [f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})" for name, png in drawn.items()]
+    return dg.MetadataValue.md("\n\n".join(shown) or "There is nothing to show yet.")
 
 
 def _numbers(report: LibraryReport) -> dict[str, float | int]:
@@ -195,10 +201,6 @@ def _shares(shares: list[LibraryShare]) -> dg.TableMetadataValue:
         ],
         schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]),
     )
-
-
-def _picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def _gb(size_bytes: float) -> float:

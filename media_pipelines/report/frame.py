@@ -52,7 +52,7 @@ def _within(numbers: "pd.Series[Any]", least: float, most: float) -> "pd.Series[
 def _words(texts: "pd.Series[Any]") -> "pd.Series[Any]":
     """One line each; few differ, so that each of those is looked at once."""
     known = {text: " ".join(str(text).split()) or UNKNOWN for text in texts.dropna().unique()}
-    return texts.map(known).fillna(UNKNOWN).astype(object)
+    return texts.map(lambda text: known.get(text, UNKNOWN)).astype(object)
 
 
 def _resolution(videos: "pd.DataFrame") -> "pd.Series[Any]":
