@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import ai, api, cancel, encode, film, idle, latency, scan, throughput
+from bench import ai, api, cancel, encode, film, idle, latency, report, scan, throughput
 from bench import compile as compiling
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "join": compiling.join,
     "scan": scan.measure,
     "api": api.measure,
+    "report": report.measure,
     "ai": ai.measure,
     "film": film.measure,
 }

@@ -49,7 +49,7 @@ FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS i
 
 
 def measure(settings: Settings) -> list[Figure]:
-    with _queue_of_a_million(settings) as own, _served(own) as port:
+    with queue_of_a_million(settings) as own, _served(own) as port:
         token = tokens.sign(own, tokens.ADMIN_ROLE, timedelta(hours=1))
         some_job = _some_job(own)
         figures = [_reading(port, token, what, path.replace("{id}", str(some_job))) for what, path in _READINGS.items()]
@@ -68,7 +68,7 @@ _READINGS = {
 
 
 @contextmanager
-def _queue_of_a_million(settings: Settings) -> Iterator[Settings]:
+def queue_of_a_million(settings: Settings) -> Iterator[Settings]:
     """In a database of its own beside the platform's, which goes again."""
     cluster = Cluster(settings.postgres_data, settings.postgres_socket_dir)
     ensure_database(cluster, _DATABASE)

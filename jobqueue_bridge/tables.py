@@ -272,6 +272,17 @@ transcode_outcomes = sa.Table(
     _column("at", _INSTANT, nullable=False, server_default=sa.func.now()),
 )
 
+# What the library held at that time, and what the queue had done for it. The newest ones are kept.
+library_reports = sa.Table(
+    "library_reports",
+    metadata,
+    _column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("job_id", sa.Uuid),
+    _column("made_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("key_figures", pg.JSONB, nullable=False),
+    _column("report", pg.JSONB, nullable=False),
+)
+
 # Each `jobs start` at work: what it may still admit, and whether somebody still stands behind it.
 drains = sa.Table(
     "drains",

@@ -9,7 +9,13 @@ from jobqueue_bridge.settings import load_settings
 from media_pipelines import schedules
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
 from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags
-from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
+from media_pipelines.assets.library import (
+    library_report,
+    library_scan,
+    library_video,
+    place_in_library,
+    public_gallery_scan,
+)
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.platform import dev
@@ -44,6 +50,7 @@ defs = dg.Definitions(
         library_video,
         library_scan,
         public_gallery_scan,
+        library_report,
         place_in_library,
         *automation.with_conditions([video_metadata, thumbnail], load_settings().automation),
         streaming_rendition,

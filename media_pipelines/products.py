@@ -23,6 +23,7 @@ PRODUCTS: Mapping[JobType, str] = MappingProxyType(
         JobType.DIGEST_GENERATE: "digest",
         JobType.MOVE_TO_LIBRARY: "place_in_library",
         JobType.TRANSCODE: "compliant_video",
+        JobType.LIBRARY_REPORT: "library_report",
     }
 )
 TYPE_OF: Mapping[str, JobType] = MappingProxyType({asset: kind for kind, asset in PRODUCTS.items()})

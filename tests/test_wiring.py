@@ -46,6 +46,7 @@ HEAVY = (
     "onnxruntime",
     "openvino",
     "opentimelineio",
+    "matplotlib",
 )
 
 

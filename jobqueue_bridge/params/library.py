@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from jobqueue_bridge.params.fields import DirectoryType, FileName, LibraryPath, OneVideo, Params
+from jobqueue_bridge.params.fields import DirectoryType, FileName, Int, LibraryPath, OneVideo, Params
 
 _AT_THE_ROOT = ("inbox", "playback", "compilations")
 
@@ -94,3 +94,13 @@ class Validate(OneVideo):
 
     def unique_key(self) -> str | None:
         return f"validate:{self.video_id}{':checksum' if self.checksum else ''}"
+
+
+class LibraryReport(Params):
+    """Count what the library holds, what encoding has saved, what is there twice, how it grows, what fails and why."""
+
+    days: Int = Field(default=90, ge=7, le=3650, description="How many days back growth and failures are looked at.")
+    duplicates: bool = Field(default=True, description="Also look for videos that are the same, or show the same.")
+
+    def unique_key(self) -> str | None:
+        return "library_report"

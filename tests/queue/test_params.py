@@ -53,6 +53,7 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
         {"subdirectory": None, "filename": None, "on_collision": "rename"},
     ),
     JobType.TRANSCODE: ({"videoId": VIDEO, "policy": {"target_video_codec": "hevc"}}, {"force": False}),
+    JobType.LIBRARY_REPORT: ({}, {"days": 90, "duplicates": True}),
     JobType.DIGEST_GENERATE: (
         {"videoId": VIDEO},
         {"target_length": 60, "include_highlights": True, "crossfade": 0.2, "chapters": True, "poster": True},
@@ -177,6 +178,7 @@ FULL: dict[JobType, dict[str, Any]] = {
         "policy": {"target_video_codec": "av1", "audio_downmix": "5.1", "skip_if": {"bitrate_under": "2M"}},
         "force": True,
     },
+    JobType.LIBRARY_REPORT: {"days": 365, "duplicates": False},
 }
 
 TYPES = list(params.MODELS)
@@ -310,6 +312,9 @@ def test_params_must_be_an_object(kind: JobType, raw: Any, got: str) -> None:
         (JobType.TRANSCODE, "policy", {}, "says nothing that is to be done"),
         (JobType.TRANSCODE, "policy", None, "valid dictionary"),
         (JobType.TRANSCODE, "force", "perhaps", "valid boolean"),
+        (JobType.LIBRARY_REPORT, "days", 6, "greater than or equal to 7"),
+        (JobType.LIBRARY_REPORT, "days", 3651, "less than or equal to 3650"),
+        (JobType.LIBRARY_REPORT, "days", True, "must be a number"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(kind: JobType, name: str, bad: Any, message: str) -> None:
