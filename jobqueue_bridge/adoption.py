@@ -119,11 +119,11 @@ def arrive(connection: sa.Connection, job_id: UUID, run_id: str) -> Job | None:
     return None if row is None else queue.job_of(row)
 
 
-def let_go(connection: sa.Connection, job_id: UUID, run_id: str) -> JobStatus | None:
-    """Its run is gone before it began: the dispatcher asks for another. None: it was moved meanwhile."""
-    status = connection.scalar(
+def let_go(connection: sa.Connection, run_id: str) -> list[Job]:
+    """Its run is gone before it came to them: the dispatcher asks for others."""
+    rows = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.waiting_run_id == run_id, queue.status_in(_UNBEGUN))
+        .where(jobs.c.waiting_run_id == run_id, queue.status_in(_UNBEGUN))
         .values(
             waiting_run_id=None,
             run_id=None,
@@ -131,9 +131,9 @@ def let_go(connection: sa.Connection, job_id: UUID, run_id: str) -> JobStatus | 
             status=sa.case((jobs.c.status == JobStatus.QUEUED.value, JobStatus.PENDING.value), else_=jobs.c.status),
             waiting_reason=None,
         )
-        .returning(jobs.c.status)
+        .returning(*queue.COLUMNS)
     )
-    return None if status is None else JobStatus(status)
+    return [queue.job_of(row) for row in rows]
 
 
 def cancel(connection: sa.Connection, job_ids: Sequence[UUID]) -> list[UUID]:

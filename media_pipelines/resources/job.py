@@ -74,10 +74,11 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield attempt
         except (LeaseLost, EncodeStopped) as error:
             attempt.abandon()
-            context.log.warning(f"{error}. Nothing was published.")
-            raise DagsterExecutionInterruptedError() from error
+            raise launched.end_quietly(context, f"{error}. Nothing was published.", self.queue.settings) from error
         except DagsterExecutionInterruptedError:
             _give_back(attempt, "the run was told to stop", context.instance)
+            with capture_interrupts():
+                launched.end_quietly(context, "The run was told to stop: its job is handed back.", self.queue.settings)
             raise
         except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
@@ -92,7 +93,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             try:
                 job = queue.get(connection, UUID(self.job_id))
             except JobNotFound as gone:
-                raise DagsterExecutionInterruptedError() from gone
+                raise launched.end_quietly(context, f"{gone}: nothing to do for this run.", settings) from gone
         return replace(job, attempt=self.attempt)
 
     def _claim(self, context: dg.OpExecutionContext, asset: str, job: Job) -> Attempt:
@@ -101,8 +102,8 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             cores = drains.cores_for(connection, job.id)
         held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
         if held is None:
-            context.log.warning(f"Job {job.id} was moved (attempt {job.attempt}): nothing to do for this run.")
-            raise DagsterExecutionInterruptedError()
+            why = f"Somebody has moved job {job.id} (attempt {job.attempt}) meanwhile: nothing to do."
+            raise launched.end_quietly(context, why, settings)
         self._held[asset] = held
         held.log(f"Attempt {job.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
         if kept := keep_to_cores(cores):
