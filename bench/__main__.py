@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import ai, api, cancel, encode, film, idle, latency, report, scan, throughput
+from bench import ai, api, cancel, dagster_scale, encode, film, idle, latency, memory, report, scan, throughput
 from bench import compile as compiling
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
@@ -25,8 +25,10 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "report": report.measure,
     "ai": ai.measure,
     "film": film.measure,
+    "dagster": dagster_scale.measure,
+    "memory": memory.measure,
 }
-_ONLY_BY_NAME = {"film"}
+_ONLY_BY_NAME = {"film", "dagster", "memory"}
 
 
 def main() -> int:

@@ -13,8 +13,10 @@ from media_pipelines.resources.doorway import Doorway, PathText
 class Ffmpeg(Doorway):
     """The configured ffmpeg, else the one on PATH, else the packaged one; or that of `Ffmpeg(program=…)`."""
 
-    own_program: PathText = Field(
-        default="", alias="program", description="Another ffmpeg; empty: what `FFMPEG_BINARY` says, else one is found."
+    own_program: PathText | None = Field(
+        default=None,
+        alias="program",
+        description="Another ffmpeg; empty: what `FFMPEG_BINARY` says, else one is found.",
     )
     own_stall_timeout_s: float | None = Field(
         default=None,

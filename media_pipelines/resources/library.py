@@ -12,8 +12,8 @@ from media_pipelines.resources.doorway import Doorway, PathText
 class Library(Doorway):
     """Resolves the paths of rows and params to files below `MEDIA_LIBRARY_PATH`, or below `Library(root=…)`."""
 
-    own_root: PathText = Field(
-        default="", alias="root", description="Another folder; empty: what `MEDIA_LIBRARY_PATH` says."
+    own_root: PathText | None = Field(
+        default=None, alias="root", description="Another folder; empty: what `MEDIA_LIBRARY_PATH` says."
     )
 
     @property

@@ -14,7 +14,7 @@ from media_pipelines.resources.doorway import Doorway
 class Queue(Doorway):
     """Transactions on the `jobs` and `videos` tables, as the settings of this process say."""
 
-    database_url: str = Field(default="", description="Another Postgres; empty: what `DATABASE_URL` says.")
+    database_url: str | None = Field(default=None, description="Another Postgres; empty: what `DATABASE_URL` says.")
 
     @property
     def settings(self) -> Settings:
