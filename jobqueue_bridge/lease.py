@@ -38,13 +38,16 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
     """
     token = uuid4()
     made = sa.exists().where(job_attempts.c.job_id == job_id, job_attempts.c.attempt == attempt)
+    waits_for = sa.func.coalesce(jobs.c.waiting_run_id, run_id)
     claimed = connection.execute(
         sa.update(jobs)
         .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == JobStatus.QUEUED.value, ~made)
+        .where(waits_for == run_id)
         .values(
             status=JobStatus.RUNNING.value,
             lease_token=token,
             run_id=run_id,
+            waiting_run_id=None,
             host=host,
             started_at=utcnow(),
             progress=0,

@@ -76,8 +76,14 @@ jobs = sa.Table(
     _column("parent_id", sa.Uuid),
     _column("vram_units", pg.ARRAY(sa.Integer)),
     _column("admitted_at", _INSTANT),
+    # the run, launched in Dagster itself, that waits to do it; and the partition that it makes
+    _column("waiting_run_id", sa.Text),
+    _column("partition_key", sa.Text),
     # grows with every change of the row
     _column("version", sa.BigInteger, nullable=False, server_default="1"),
+    # nothing admits it; and whether it was held, and will be lifted, because of its parent
+    _column("held", sa.Boolean, nullable=False, server_default=sa.false()),
+    _column("held_by_parent", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 job_types = sa.Table(

@@ -49,6 +49,7 @@ class Origin(StrEnum):
     SCHEDULE = "schedule"
     AUTOMATION = "automation"
     INBOX = "inbox"
+    CHAIN = "chain"  # the scan that found a new video
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program
 

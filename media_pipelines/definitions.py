@@ -62,8 +62,8 @@ defs = dg.Definitions(
         "library": Library(),
         "ffmpeg": Ffmpeg(),
         "gpu": Gpu(),
-        # what ops hand to each other lives as long as the run's process
-        "io_manager": dg.mem_io_manager,
+        # what ops hand to each other outlives their run, so that a failed one can go on where it failed
+        "io_manager": dg.FilesystemIOManager(base_dir=str(load_settings().step_outputs_dir)),
     },
     executor=dg.in_process_executor,
     loggers={

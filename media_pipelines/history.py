@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
@@ -15,6 +16,8 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+
+from media_pipelines.run_process import forget_step_outputs
 
 _BATCH = 50
 _FINISHED = [
@@ -32,7 +35,9 @@ class Forgotten:
     is_done: bool
 
 
-def purge_runs(instance: dg.DagsterInstance, older_than_days: float, behind: int, deadline_s: float) -> Forgotten:
+def purge_runs(
+    instance: dg.DagsterInstance, step_outputs_dir: Path, older_than_days: float, behind: int, deadline_s: float
+) -> Forgotten:
     """Delete finished runs that were last updated longer ago, from behind that number on; begins no batch after the
     deadline, of `time.monotonic()`."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)
@@ -46,6 +51,7 @@ def purge_runs(instance: dg.DagsterInstance, older_than_days: float, behind: int
             if run_id not in kept:
                 instance.delete_run(run_id)
                 deleted += 1
+            forget_step_outputs(step_outputs_dir, run_id)
             behind = number
     return Forgotten(deleted, behind, is_done=False)
 

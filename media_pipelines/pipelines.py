@@ -33,7 +33,7 @@ class Pipeline:
         """A video's products lie in its partition; a compilation has one of its own."""
         if self.partitions is None:
             return None
-        return str(job.video_id or job.id)
+        return job.partition_key or str(job.video_id or job.id)
 
 
 def _pipeline(kind: JobType, asset: dg.AssetsDefinition, description: str) -> Pipeline:

@@ -7,6 +7,7 @@ it dies, and a process id that is used again fools nobody.
 import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -113,7 +114,14 @@ def _execute(run_id: str, instance_ref: str) -> int:
         pipeline: ReconstructableJob = recon_job_from_origin(run.job_code_origin)
         for event in core_execute_run(pipeline, run, instance, inject_env_vars=False):
             failed = failed or event.event_type == DagsterEventType.PIPELINE_FAILURE
+            if event.event_type == DagsterEventType.PIPELINE_SUCCESS:
+                forget_step_outputs(load_settings().step_outputs_dir, run_id)
     return int(failed)
+
+
+def forget_step_outputs(folder: Path, run_id: str) -> None:
+    """What its ops have handed to each other: of use to those who execute a part of a failed run again."""
+    shutil.rmtree(folder / run_id, ignore_errors=True)
 
 
 class _Alive:

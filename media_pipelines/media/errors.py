@@ -251,6 +251,18 @@ class ResultTooLarge(MediaError):
         return f"the result {verb} {self.size_bytes} bytes, the limit is {self.limit_bytes}"
 
 
+class OutputGone(MediaError):
+    """A step that is executed again, alone, for a file that went with the run that made it."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target)
+        self.target = target
+
+    def __str__(self) -> str:
+        made = f"what earlier steps have made of {_shown(self.target)} is gone with their run"
+        return f"{made}: execute all steps again, not this one alone"
+
+
 class TargetExists(MediaError):
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -25,7 +25,7 @@ from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError
 from media_pipelines.media.plan import Crf, VideoPlan
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.ladder import Ladder
-from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials
+from media_pipelines.ops.outputs import Output, mine, plan_output, publish, removing_partials
 from media_pipelines.ops.pictures import preview
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import record_output, table
@@ -205,6 +205,7 @@ def join(
     until_percent: float = JOINED_PERCENT,
 ) -> Compilation:
     """Write the verified partial. `items` makes the pieces' descriptions, given a folder for temporaries."""
+    compilation = replace(compilation, output=mine(compilation.output, attempt))
     if size is None:
         common = matching.plan(compilation.sources)
         size = common.width, common.height

@@ -15,7 +15,7 @@ from media_pipelines.media.encoders import Way
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, choose, finish, frame_of, ladder
-from media_pipelines.ops.outputs import removing_partials, require_space
+from media_pipelines.ops.outputs import mine, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import table
@@ -57,6 +57,7 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
         if compilation.output.published:
             return adopted(compilation, ffmpeg)
         wanted = typed(attempt, params.CompileQuad)
+        compilation = replace(compilation, output=mine(compilation.output, attempt))
         grid = quad.grid(
             compilation.sources,
             shape(wanted.width // 2, wanted.height // 2, wanted.fps),

@@ -17,7 +17,7 @@ from media_pipelines.media.probe import Probe
 from media_pipelines.media.quality import Found, Try
 from media_pipelines.media.writeback import written_back
 from media_pipelines.ops.ladder import Ladder
-from media_pipelines.ops.outputs import Output
+from media_pipelines.ops.outputs import Output, require_made
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -100,8 +100,9 @@ def verify_output(
     samples must look that much like the source (only where `encoded` says how it was made). What is rejected is
     removed.
 
-    Raises OutputRejected, MetricMissing and what `media.ffmpeg.run` raises.
+    Raises OutputRejected, OutputGone, MetricMissing and what `media.ffmpeg.run` raises.
     """
+    require_made(output)
     path = output.to_verify
     try:
         with ffmpeg.prober() as prober:

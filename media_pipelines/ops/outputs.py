@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jobqueue_bridge.queue import Job
 from media_pipelines.left_behind import owner
 from media_pipelines.media import files
-from media_pipelines.media.errors import TargetExists
+from media_pipelines.media.errors import OutputGone, TargetExists
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.library import Library
 
@@ -57,6 +57,17 @@ def plan_output(attempt: Attempt, library: Library, asked_for: str | None, defau
     return Output(files.partial_path(target, mark), target, published=False, is_named=asked_for is not None)
 
 
+def mine(output: Output, attempt: Attempt) -> Output:
+    """Under this attempt's partial name: a step that is executed again gets what an earlier run has planned."""
+    return replace(output, partial=files.partial_path(output.target, owner(attempt.job.id, attempt.job.attempt)))
+
+
+def require_made(output: Output) -> None:
+    """Raises OutputGone: what a run has not published goes with it."""
+    if not output.to_verify.is_file():
+        raise OutputGone(output.target)
+
+
 def _tag(job: Job) -> str:
     return str(job.id)[:8]
 
@@ -86,10 +97,11 @@ def publish(attempt: Attempt, library: Library, output: Output, **facts: Any) ->
     """Announce, with `facts` for an attempt that finds it published; then rename, never over a file that is there.
 
     Returns where it is: a name of our own choice that was free when the work began may be taken by now. Raises
-    LeaseLost, TargetExists.
+    LeaseLost, TargetExists, OutputGone.
     """
     if output.published:
         return output.target
+    require_made(output)
     target = output.target
     try:
         files.flush(output.partial)  # before the lease is looked at: it can take minutes

@@ -12,7 +12,7 @@ from media_pipelines.media import streaming
 from media_pipelines.media.plan import Crf, EncodePlan, Target
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
-from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials, require_space
+from media_pipelines.ops.outputs import Output, mine, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import record_output, source_video
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -62,6 +62,7 @@ def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: 
             return rendition
         wanted = typed(attempt, params.ReencodeStreaming)
         limit = wanted.max_size_percent
+        rendition = replace(rendition, output=mine(rendition.output, attempt))
         with removing_partials(rendition.output, attempt):
             require_space(rendition.output, rendition.source.size_bytes)
             encoded = run_encode(

@@ -29,10 +29,12 @@ from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
 from media_pipelines.ops.originals import finished_change, replace_original
 from media_pipelines.ops.outputs import (
     Output,
+    mine,
     plan_output,
     publish,
     remove_left_behind,
     removing_partials,
+    require_made,
     require_space,
 )
 from media_pipelines.ops.params import typed
@@ -142,6 +144,8 @@ def encode_to_comply(context: dg.OpExecutionContext, work: Work, job: JobRow, qu
         task = work.task
         if task is None or task.output.published:
             return work
+        task = replace(task, output=mine(task.output, attempt))
+        work = replace(work, task=task)
         policy = typed(attempt, params.Transcode).policy
         began_s = time.monotonic()
         with removing_partials(task.output, attempt):
@@ -263,6 +267,7 @@ def _replaced(attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg, 
     if work.task is not None:
         assert work.result is not None
         task, result = work.task, work.result
+        require_made(task.output)
         made = fingerprint(task.output.partial)
         keep = queue.settings.backup_original
         change = replace_original(

@@ -10,9 +10,14 @@ import yaml
 from jobqueue_bridge.devices import units_of
 from jobqueue_bridge.settings import Settings
 from media_pipelines.platform.errors import NotUsable
-from media_pipelines.tags import CATEGORY_TAG, GPU_SLOT_TAG, gpu_slot, vram_tag
+from media_pipelines.tags import GPU_SLOT_TAG, LAUNCHED_TAG, SEVERAL, SLOT_TAG, gpu_slot, vram_tag
 
 CODE_LOCATION = "media_pipelines"
+
+# Runs that were launched in Dagster itself wait for their rows to be admitted: one more than can be at work, so that a
+# slot that comes free is taken at once; and a few of those that do several jobs, one after another.
+_WARM = 1
+_SEVERAL = 2
 
 STORAGE_MODULE, STORAGE_CLASS = "media_pipelines.platform.storage", "PooledPostgresStorage"
 
@@ -35,23 +40,23 @@ def _template() -> Path:
 
 
 def _concurrency(settings: Settings) -> dict[str, Any]:
-    slots = [
-        {"key": CATEGORY_TAG, "value": category.value, "limit": limit} for category, limit in settings.slots.items()
-    ]
+    slots = [{"key": SLOT_TAG, "value": category.value, "limit": limit} for category, limit in settings.slots.items()]
     slots += [
         {"key": GPU_SLOT_TAG, "value": gpu_slot(category.value, device.index), "limit": limit}
         for device in settings.gpus
         for category, limit in settings.gpu_slots.items()
     ]
     units = [
-        {"key": vram_tag(unit), "limit": 1}
+        {"key": vram_tag(unit), "value": "1", "limit": 1}
         for device in settings.devices
         for unit in units_of(device.index, device.units)
     ]
+    launched = {category.value: limit + _WARM for category, limit in settings.slots.items()} | {SEVERAL: _SEVERAL}
+    by_hand = [{"key": LAUNCHED_TAG, "value": value, "limit": limit} for value, limit in launched.items()]
     return {
         "runs": {
-            "max_concurrent_runs": sum(settings.slots.values()),
-            "tag_concurrency_limits": [*slots, *units],
+            "max_concurrent_runs": sum(settings.slots.values()) + sum(launched.values()),
+            "tag_concurrency_limits": [*slots, *units, *by_hand],
         }
     }
 

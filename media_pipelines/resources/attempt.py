@@ -13,7 +13,7 @@ from uuid import UUID
 import psutil
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, lifecycle, queue
 from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.lease import Lease
@@ -171,6 +171,17 @@ class Attempt:
         self._remove_partials()
         self._end(lambda connection: lease.release(connection, self._lease, reason))
         self._process_log.info("Handed back: %s", reason)
+
+    def cancel(self) -> None:
+        """The job ends with its run, which somebody ended in Dagster. Raises LeaseLost where it is somebody else's."""
+
+        def finish(connection: sa.Connection) -> None:
+            lease.hold(connection, self._lease)
+            lifecycle.apply(connection, lifecycle.Action.CANCEL, [self.job.id])
+
+        self._stop_reason = "its run was ended in Dagster"
+        self._write(finish)
+        self.abandon()
 
     def abandon(self) -> None:
         """Stop beating; the row is somebody else's by now, who is told that nothing of this attempt is left."""

@@ -4,21 +4,25 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 from sqlalchemy.exc import DBAPIError
 
 from jobqueue_bridge import drains, queue
 from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
+from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import FailureKind
 from jobqueue_bridge.settings import load_settings
-from media_pipelines import nvidia
+from media_pipelines import adoption, nvidia
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
+from media_pipelines.resources import launched
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
 from media_pipelines.resources.failure import failure_of
@@ -29,19 +33,23 @@ _STAYS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The job that a run works on. The dispatcher names it; the first step claims it; the last one completes it."""
+    """The job that a run works on. The dispatcher names it; a run that was launched in Dagster itself has one for each
+    asset that it makes, and waits for them. The first step claims a job; its last one completes it."""
 
-    job_id: str
-    attempt: int
+    job_id: str = Field(default="", description="Leave empty: the dispatcher sets it.")
+    attempt: int = Field(default=0, description="Leave as it is: the dispatcher sets it.")
+    params: dict[str, Any] = Field(
+        default={}, description="The job's params, where they are not the defaults; of several jobs by their types."
+    )
 
-    _held: Attempt | None = PrivateAttr(default=None)
+    _held: dict[str, Attempt] = PrivateAttr(default_factory=dict)
     _told: nvidia.Told | None = PrivateAttr(default=None)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """A run that ends between two steps gives its job back."""
-        del context
-        if self._held is not None and not self._held.over:
-            _give_back(self._held, "the run ended between two steps")
+        for attempt in self._held.values():
+            if not attempt.over:
+                _give_back(attempt, "the run ended between two steps", context.instance)
         if self._told is not None:
             self._told.take_back()
 
@@ -51,10 +59,12 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises dg.Failure with the error's text, or Dagster's interruption where the job is no longer this run's.
         """
-        attempt, interrupted = self._held, False
+        asset = adoption.asset_of(context.get_step_execution_context().step.key)
+        attempt, interrupted = self._held.get(asset), False
         if attempt is None:
+            job = self._admitted(context, asset)
             with capture_interrupts():  # a job that is claimed must be known here, or nobody hands it back
-                attempt = self._claim(context)
+                attempt = self._claim(context, asset, job)
                 interrupted = check_captured_interrupt()
         try:
             if interrupted:
@@ -66,28 +76,34 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
             context.log.warning(f"{error}. Nothing was published.")
             raise DagsterExecutionInterruptedError() from error
         except DagsterExecutionInterruptedError:
-            _give_back(attempt, "the run was told to stop")
+            _give_back(attempt, "the run was told to stop", context.instance)
             raise
         except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
             raise failure_of(error, text_of(error), kind_of(error)) from error
 
-    def _claim(self, context: dg.OpExecutionContext) -> Attempt:
+    def _admitted(self, context: dg.OpExecutionContext, asset: str) -> Job:
+        """Under the dispatcher it is. A re-execution names, in the config that it has copied, what another run did."""
         settings = load_settings()
+        if not self.job_id or context.run.parent_run_id is not None:
+            return launched.wait_for_admission(context, asset, settings)
         with engine_for(settings).begin() as connection:
             try:
                 job = queue.get(connection, UUID(self.job_id))
             except JobNotFound as gone:
                 raise DagsterExecutionInterruptedError() from gone
+        return replace(job, attempt=self.attempt)
+
+    def _claim(self, context: dg.OpExecutionContext, asset: str, job: Job) -> Attempt:
+        settings = load_settings()
+        with engine_for(settings).begin() as connection:
             cores = drains.cores_for(connection, job.id)
-        held = None
-        if job.attempt == self.attempt:
-            held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
+        held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
         if held is None:
-            context.log.warning(f"Job {job.id} is {job.status} (attempt {job.attempt}): nothing to do for this run.")
+            context.log.warning(f"Job {job.id} was moved (attempt {job.attempt}): nothing to do for this run.")
             raise DagsterExecutionInterruptedError()
-        self._held = held
-        held.log(f"Attempt {self.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
+        self._held[asset] = held
+        held.log(f"Attempt {job.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
         if kept := keep_to_cores(cores):
             held.log(kept)
         if device := settings.named_device(held.job.gpu):
@@ -96,9 +112,13 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
         return held
 
 
-def _give_back(attempt: Attempt, reason: str) -> None:
+def _give_back(attempt: Attempt, reason: str, instance: dg.DagsterInstance | None) -> None:
+    """Or end it for good, where it is Dagster's user who ended the run."""
     with capture_interrupts(), _or_abandon(attempt):
-        attempt.release(reason)
+        if launched.is_cancelled(instance, attempt.job.run_id):
+            attempt.cancel()
+        else:
+            attempt.release(reason)
 
 
 def _fail(attempt: Attempt, error: Exception) -> None:

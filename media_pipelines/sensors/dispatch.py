@@ -28,7 +28,9 @@ from media_pipelines.tags import (
     JOB_TAG,
     ORIGIN_TAG,
     PRIORITY_TAG,
+    SLOT_TAG,
     TYPE_TAG,
+    VIDEO_TAG,
     gpu_slot,
     vram_tag,
 )
@@ -226,6 +228,8 @@ def _admit(
 
 
 def _result(dispatched: list[Dispatched]) -> dg.SensorResult:
+    """A job that a run waits for needs no other one."""
+    dispatched = [entry for entry in dispatched if entry.job.run_id is None]
     # Each key once: Dagster refuses a tick that asks for one twice, and with it every run that the tick requests.
     keys: dict[dg.DynamicPartitionsDefinition, dict[str, None]] = {}
     for entry in dispatched:
@@ -255,9 +259,11 @@ def run_request(entry: Dispatched) -> dg.RunRequest:
             ATTEMPT_TAG: str(job.attempt),
             TYPE_TAG: entry.checked.kind.value,
             CATEGORY_TAG: str(job.resource_category),
+            SLOT_TAG: str(job.resource_category),
             PRIORITY_TAG: str(job.priority),
             ORIGIN_TAG: str(job.origin),
             "dagster/priority": str(-job.priority),
+            **({VIDEO_TAG: str(job.video_id)} if job.video_id else {}),
             **{vram_tag(unit): "1" for unit in entry.units},
             **_gpu_tags(entry),
         },

@@ -45,7 +45,7 @@ def purge_a_part(
     if not purged.is_done:
         return f"{said}; there are more.", json.dumps({"night": night, "behind": behind})
     days = max(settings.retention_days, _RUNS_ARE_KEPT_DAYS)
-    forgotten = purge_runs(instance, days, behind, deadline_s)
+    forgotten = purge_runs(instance, settings.step_outputs_dir, days, behind, deadline_s)
     said = f"{said}; runs deleted: {forgotten.runs}"
     if not forgotten.is_done:
         return f"{said}; there are more.", json.dumps({"night": night, "behind": forgotten.behind})

@@ -61,17 +61,21 @@ def soon() -> float:
     return time.monotonic() + 60
 
 
-def test_old_runs_go_and_the_newest_of_each_partition_stays(stored: dg.DagsterInstance) -> None:
+def test_old_runs_go_and_the_newest_of_each_partition_stays(stored: dg.DagsterInstance, tmp_path: Path) -> None:
     first, second = make(stored, of_a_video, "a"), make(stored, of_a_video, "a")
     other, whole, whole_again = make(stored, of_a_video, "b"), make(stored, of_all), make(stored, of_all)
     failed = add_run(stored, {}, dg.DagsterRunStatus.FAILURE).run_id
+    for run_id in (first, failed):
+        (tmp_path / run_id).mkdir()
     age(stored)
     young = make(stored, of_a_video, "c")
+    (tmp_path / young).mkdir()
 
-    forgotten = purge_runs(stored, 30, 0, soon())
+    forgotten = purge_runs(stored, tmp_path, 30, 0, soon())
 
     assert (forgotten.runs, forgotten.is_done) == (3, True)
     assert runs(stored) == {second, other, whole_again, young}
+    assert [folder.name for folder in tmp_path.iterdir()] == [young]
     assert stored.get_materialized_partitions(dg.AssetKey("of_a_video")) == {"a", "b", "c"}
     latest = stored.get_latest_materialization_event(dg.AssetKey("of_all"))
     assert latest is not None
@@ -83,21 +87,23 @@ def test_old_runs_go_and_the_newest_of_each_partition_stays(stored: dg.DagsterIn
 
 
 @pytest.mark.parametrize("status", ["STARTING", "STARTED", "CANCELING", "NOT_STARTED"])
-def test_a_run_that_has_not_ended_stays_however_old_it_is(stored: dg.DagsterInstance, status: str) -> None:
+def test_a_run_that_has_not_ended_stays_however_old_it_is(
+    stored: dg.DagsterInstance, status: str, tmp_path: Path
+) -> None:
     run = add_run(stored, {}, dg.DagsterRunStatus[status])
     age(stored)
-    assert purge_runs(stored, 30, 0, soon()).runs == 0
+    assert purge_runs(stored, tmp_path, 30, 0, soon()).runs == 0
     assert runs(stored) == {run.run_id}
 
 
-def test_a_purge_whose_time_is_over_goes_on_where_it_stopped(stored: dg.DagsterInstance) -> None:
+def test_a_purge_whose_time_is_over_goes_on_where_it_stopped(stored: dg.DagsterInstance, tmp_path: Path) -> None:
     for _ in range(60):
         add_run(stored, {}, dg.DagsterRunStatus.SUCCESS)
     age(stored)
-    none = purge_runs(stored, 30, 0, time.monotonic() - 1)
+    none = purge_runs(stored, tmp_path, 30, 0, time.monotonic() - 1)
     assert (none.runs, none.behind, none.is_done) == (0, 0, False)
     numbers = sorted(record.storage_id for record in stored.get_run_records())
-    rest = purge_runs(stored, 30, numbers[3], soon())
+    rest = purge_runs(stored, tmp_path, 30, numbers[3], soon())
     assert (rest.runs, rest.behind, rest.is_done) == (56, numbers[-1], True)
     assert len(runs(stored)) == 4
 

@@ -36,8 +36,8 @@ def test_the_instance_loads_and_keeps_its_runs_in_postgres(settings: Settings) -
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         config = instance.get_concurrency_config().run_queue_config
         assert config is not None
-        assert config.max_concurrent_runs == 8
-        assert len(config.tag_concurrency_limits) == 3 + 16
+        assert config.max_concurrent_runs == 8 + 13
+        assert len(config.tag_concurrency_limits) == 3 + 16 + 4
         assert type(instance.run_launcher).__name__ == "WarmRunLauncher"
         assert instance.run_monitoring_enabled
         assert not instance.telemetry_enabled
@@ -48,19 +48,23 @@ def test_the_instance_loads_and_keeps_its_runs_in_postgres(settings: Settings) -
 def test_slots_and_vram_units_follow_the_settings(tmp_path: Path) -> None:
     narrow = load_settings(home=tmp_path, slots_cpu=3, slots_gpu_encode=0, slots_gpu_ai=2, total_vram_mb=2500)
     assert limits(narrow) == {
-        ("media/category", "cpu"): 3,
-        ("media/category", "gpu_encode"): 0,
-        ("media/category", "gpu_ai"): 2,
-        ("media/vram_u00", None): 1,
-        ("media/vram_u01", None): 1,
+        ("media/slot", "cpu"): 3,
+        ("media/slot", "gpu_encode"): 0,
+        ("media/slot", "gpu_ai"): 2,
+        ("media/vram_u00", "1"): 1,
+        ("media/vram_u01", "1"): 1,
+        ("media/launched", "cpu"): 4,
+        ("media/launched", "gpu_encode"): 1,
+        ("media/launched", "gpu_ai"): 3,
+        ("media/launched", "several"): 2,
     }
-    assert dagster_home.instance_config(narrow)["concurrency"]["runs"]["max_concurrent_runs"] == 5
+    assert dagster_home.instance_config(narrow)["concurrency"]["runs"]["max_concurrent_runs"] == 5 + 10
 
 
 def test_every_vram_unit_has_a_limit_of_its_own(tmp_path: Path) -> None:
     large = limits(load_settings(home=tmp_path, total_vram_mb=120_000))
-    assert [large[vram_tag(unit), None] for unit in range(120)] == [1] * 120
-    assert (vram_tag(120), None) not in large
+    assert [large[vram_tag(unit), "1"] for unit in range(120)] == [1] * 120
+    assert (vram_tag(120), "1") not in large
 
 
 def test_each_gpu_has_its_slots_and_its_units(tmp_path: Path) -> None:
@@ -68,18 +72,22 @@ def test_each_gpu_has_its_slots_and_its_units(tmp_path: Path) -> None:
         load_settings(home=tmp_path, gpus=[{"vram_mb": 2000}, {"vram_mb": 3500, "index": 3}], slots_gpu_ai=0)
     )
     assert several == {
-        ("media/category", "cpu"): 5,
-        ("media/category", "gpu_encode"): 4,
-        ("media/category", "gpu_ai"): 0,
+        ("media/slot", "cpu"): 5,
+        ("media/slot", "gpu_encode"): 4,
+        ("media/slot", "gpu_ai"): 0,
         ("media/gpu_slot", "gpu_encode@0"): 2,
         ("media/gpu_slot", "gpu_ai@0"): 0,
         ("media/gpu_slot", "gpu_encode@3"): 2,
         ("media/gpu_slot", "gpu_ai@3"): 0,
-        ("media/vram_u00", None): 1,
-        ("media/vram_u01", None): 1,
-        ("media/vram_g3_u00", None): 1,
-        ("media/vram_g3_u01", None): 1,
-        ("media/vram_g3_u02", None): 1,
+        ("media/vram_u00", "1"): 1,
+        ("media/vram_u01", "1"): 1,
+        ("media/vram_g3_u00", "1"): 1,
+        ("media/vram_g3_u01", "1"): 1,
+        ("media/vram_g3_u02", "1"): 1,
+        ("media/launched", "cpu"): 6,
+        ("media/launched", "gpu_encode"): 5,
+        ("media/launched", "gpu_ai"): 1,
+        ("media/launched", "several"): 2,
     }
 
 

@@ -1,0 +1,87 @@
+"""A run that somebody launched in Dagster itself: how it waits for its job, and when its end is the job's end, too."""
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from jobqueue_bridge import adoption as rows
+from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.queue import Job
+from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.vocabulary import JobStatus, JobType
+from media_pipelines import adoption
+from media_pipelines.products import TYPE_OF
+from media_pipelines.resources.bell import Bell
+
+_LOOK_S = 2.0
+_ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+
+
+def is_cancelled(instance: dg.DagsterInstance | None, run_id: str | None) -> bool:
+    """Whether Dagster's user ended the run. The platform stops its runs without telling Dagster first."""
+    run = instance.get_run_by_id(run_id) if instance is not None and run_id else None
+    return run is not None and run.status in _ENDED
+
+
+def wait_for_admission(context: dg.OpExecutionContext, asset: str, settings: Settings) -> Job:
+    """The row of this run's job, as soon as the dispatcher has admitted it; what it waits for stands in the run's log.
+
+    Raises Dagster's interruption where the job is moved meanwhile or the run is told to stop, and InvalidJob or
+    JobAlreadyLive where it has no row yet and can get none.
+    """
+    job = _row(context, TYPE_OF[asset], settings)
+    context.log.info(f"Job {job.id} ({job.type}) waits in the queue for its slot and its VRAM")
+    try:
+        return _admitted(context, job, settings)
+    except DagsterExecutionInterruptedError:
+        _leave(context, job, settings)
+        raise
+
+
+def _row(context: dg.OpExecutionContext, kind: JobType, settings: Settings) -> Job:
+    with engine_for(settings).begin() as connection:
+        found = rows.of_run(connection, context.run_id, kind)
+    if found is not None:
+        return found
+    run = context.instance.get_run_by_id(context.run_id) or context.run
+    if adoption.is_adopted(run):
+        raise _moved(context, f"its {kind} job")
+    return next(job for job in _take_rows(run, kind, context.instance, settings) if job.type == kind)
+
+
+def _take_rows(run: dg.DagsterRun, kind: JobType, instance: dg.DagsterInstance, settings: Settings) -> list[Job]:
+    """As our run coordinator does it, for a run that came another way."""
+    plan = run.execution_plan_snapshot_id and instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    taken = adoption.take_rows(run, adoption.kinds_of(plan) if plan else {kind: None}, settings)
+    instance.add_run_tags(run.run_id, adoption.tags_for(run, taken))
+    return taken
+
+
+def _moved(context: dg.OpExecutionContext, what: str) -> DagsterExecutionInterruptedError:
+    context.log.warning(f"Somebody has moved {what} meanwhile: nothing to do for this run.")
+    return DagsterExecutionInterruptedError()
+
+
+def _admitted(context: dg.OpExecutionContext, job: Job, settings: Settings) -> Job:
+    told = None
+    with Bell(settings) as bell:
+        while True:
+            with engine_for(settings).begin() as connection:
+                now = rows.arrive(connection, job.id, context.run_id)
+            if now is None:
+                raise _moved(context, f"job {job.id}")
+            if now.status == JobStatus.QUEUED:
+                return now
+            reason = "the job is paused" if now.status == JobStatus.PAUSED else now.waiting_reason
+            if reason != told:
+                context.log.info(f"Waits: {reason}")
+                told = reason
+            bell.wait(_LOOK_S)
+
+
+def _leave(context: dg.OpExecutionContext, job: Job, settings: Settings) -> None:
+    """Cancelled with the run, or left to another one."""
+    with engine_for(settings).begin() as connection:
+        if is_cancelled(context.instance, context.run_id):
+            rows.cancel(connection, [job.id])
+        else:
+            rows.let_go(connection, job.id, context.run_id)

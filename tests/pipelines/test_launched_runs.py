@@ -1,0 +1,362 @@
+"""Runs that somebody launches in Dagster itself: they take rows, wait in the one line, and end with their jobs."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
+
+from jobqueue_bridge import adoption, lifecycle, queue, videos
+from jobqueue_bridge.errors import InvalidJob, JobAlreadyLive
+from jobqueue_bridge.queue import Job, NewJob
+from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.tables import jobs
+from jobqueue_bridge.vocabulary import JobStatus, JobType, Origin
+from media_pipelines.adoption import is_launched_by_hand, kinds_of, take_rows
+from media_pipelines.definitions import defs
+from media_pipelines.pipelines import PIPELINES
+from media_pipelines.products import PRODUCTS
+from media_pipelines.resources.gpu import Gpu
+from media_pipelines.sensors.dispatch import admit_ready
+from media_pipelines.sensors.reconcile import reconcile
+from tests.pipelines.conftest import make_clip
+
+_PATIENCE_S = 60
+
+
+@pytest.fixture
+def video(run_job: Any, ffmpeg: Path, library: Path, database: sa.Engine) -> UUID:
+    make_clip(ffmpeg, library / "library/videos/a.mp4")
+    run_job("scan", {})
+    with database.begin() as connection:
+        found = videos.id_by_path(connection, "library/videos/a.mp4")
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def dispatching(video: UUID, settings: Settings) -> Iterator[None]:
+    """A dispatcher that is at work beside the runs."""
+    over = threading.Event()
+
+    def dispatch() -> None:
+        while not over.wait(0.05):
+            for dispatched in admit_ready(settings, Gpu()):
+                assert dispatched.job.run_id, "it would ask for a run although one waits"
+
+    thread = threading.Thread(target=dispatch)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+def launch(instance: dg.DagsterInstance, assets: list[str], partition: str, **config: Any) -> dg.ExecuteInProcessResult:
+    """As Dagster's UI does it, less its process."""
+    instance.add_dynamic_partitions("videos", [partition])
+    job = defs.resolve_job_def("__ASSET_JOB").get_subset(asset_selection={dg.AssetKey(asset) for asset in assets})
+    return job.execute_in_process(
+        run_config={"resources": {"job": {"config": {"params": config}}}} if config else {},
+        partition_key=partition,
+        instance=instance,
+        raise_on_error=False,
+    )
+
+
+@contextmanager
+def launched(*arguments: Any, **config: Any) -> Iterator[list[dg.ExecuteInProcessResult]]:
+    """The same, beside the test; the list holds its result in the end."""
+    results: list[dg.ExecuteInProcessResult] = []
+    thread = threading.Thread(target=lambda: results.append(launch(*arguments, **config)), daemon=True)
+    thread.start()
+    yield results
+    thread.join(_PATIENCE_S)
+    assert results
+
+
+def rows(connection: sa.Connection) -> dict[str, Job]:
+    found = [queue.job_of(row) for row in connection.execute(sa.select(*queue.COLUMNS).order_by(jobs.c.created_at))]
+    return {job.type: job for job in found if job.type != "scan"}
+
+
+def until(look: Callable[[], Any]) -> Any:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.usefixtures("dispatching")
+def test_a_run_that_is_launched_by_hand_is_a_job(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, library: Path
+) -> None:
+    result = launch(instance, ["thumbnail"], str(video), width=120)
+    assert result.success
+    (job,) = rows(connection).values()
+    assert (job.type, job.status, job.origin, job.run_id) == (
+        "thumbnail_generate",
+        JobStatus.COMPLETED,
+        Origin.DAGSTER,
+        result.run_id,
+    )
+    assert (job.video_id, job.params["width"], job.waiting_run_id) == (video, 120, None)
+    assert (library / f"thumbnails/{video}.jpg").is_file()
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert (run.tags["media/job_id"], run.tags["media/category"]) == (str(job.id), "cpu")
+
+
+@pytest.mark.usefixtures("dispatching")
+def test_a_run_of_several_assets_is_a_job_for_each(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection
+) -> None:
+    result = launch(instance, ["video_metadata", "thumbnail"], str(video))
+    assert result.success
+    found = rows(connection)
+    assert {kind: job.status for kind, job in found.items()} == {
+        "validate": JobStatus.COMPLETED,
+        "thumbnail_generate": JobStatus.COMPLETED,
+    }
+    assert {job.run_id for job in found.values()} == {result.run_id}
+
+
+def test_it_waits_for_a_slot_and_says_for_which(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings, add_job: Any
+) -> None:
+    holders = [add_job("compile_random", {"outputPath": f"compilations/{n}.mp4"}) for n in range(2)]
+    (running := [entry.job.id for entry in admit_ready(settings, Gpu())])
+    assert set(running) == set(holders)
+    with launched(instance, ["streaming_rendition"], str(video)) as results:
+        job = until(lambda: rows(connection).get("reencode_streaming"))
+        until(lambda: not queue.get(connection, job.id).held)
+        assert admit_ready(settings, Gpu()) == []
+        waits = queue.get(connection, job.id)
+        assert waits.status == JobStatus.PENDING
+        assert "gpu_encode slots are taken" in str(waits.waiting_reason)
+        lifecycle.apply(connection, lifecycle.Action.CANCEL, holders)
+        (admitted,) = admit_ready(settings, Gpu())
+        assert (admitted.job.id, admitted.job.run_id) == (job.id, waits.waiting_run_id)
+    assert results[0].success
+    assert queue.get(connection, job.id).status == JobStatus.COMPLETED
+
+
+def test_a_job_that_is_cancelled_while_its_run_waits_ends_the_run(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, library: Path
+) -> None:
+    with launched(instance, ["thumbnail"], str(video)) as results:
+        job = until(lambda: rows(connection).get("thumbnail_generate"))
+        until(lambda: not queue.get(connection, job.id).held)
+        lifecycle.apply(connection, lifecycle.Action.CANCEL, [job.id])
+    assert not results[0].success
+    assert queue.get(connection, job.id).status == JobStatus.CANCELLED
+    assert not (library / "thumbnails").exists()
+
+
+def test_a_second_run_that_does_the_same_is_refused(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    queue.enqueue(connection, NewJob("thumbnail_generate", {"videoId": str(video)}), settings)
+    (at_work,) = admit_ready(settings, Gpu())
+    result = launch(instance, ["thumbnail"], str(video))
+    assert not result.success
+    failure = result.all_events and [event for event in result.all_events if event.is_step_failure]
+    assert str(at_work.job.id) in str(failure)
+    assert len(connection.execute(sa.select(jobs.c.id).where(jobs.c.type == "thumbnail_generate")).all()) == 1
+
+
+@pytest.mark.usefixtures("dispatching")
+def test_a_pending_job_that_does_the_same_is_taken_over(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    with connection.begin() if not connection.in_transaction() else connection.begin_nested():
+        lifecycle.pause_queue(connection, "a test")
+        pending = queue.enqueue(connection, NewJob("thumbnail_generate", {"videoId": str(video)}), settings)
+    with launched(instance, ["thumbnail"], str(video)) as results:
+        until(lambda: queue.get(connection, pending.id).waiting_run_id)
+        lifecycle.resume_queue(connection)
+    assert results[0].success
+    done = queue.get(connection, pending.id)
+    assert (done.status, done.run_id) == (JobStatus.COMPLETED, results[0].run_id)
+
+
+def a_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
+    run = dg.DagsterRun(job_name="__ASSET_JOB", run_id=str(uuid4()), tags=tags, status=status)
+    return instance.add_run(run)
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        (dg.DagsterRunStatus.CANCELED, JobStatus.CANCELLED),
+        (dg.DagsterRunStatus.FAILURE, JobStatus.PENDING),
+        (None, JobStatus.CANCELLED),
+    ],
+    ids=["cancelled", "failed", "deleted"],
+)
+def test_a_job_whose_run_is_over_before_it_began_is_not_left_waiting(
+    video: UUID,
+    instance: dg.DagsterInstance,
+    connection: sa.Connection,
+    settings: Settings,
+    ended: dg.DagsterRunStatus | None,
+    expected: JobStatus,
+) -> None:
+    """A failed run leaves it to the dispatcher: nothing is lost because Dagster could not launch something."""
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+    (job,) = take_rows(run, {JobType.VALIDATE: None}, settings)
+    assert admit_ready(settings, Gpu()) == []
+    _reconcile(instance)
+    assert queue.get(connection, job.id).status == JobStatus.PENDING
+    if ended is None:
+        instance.delete_run(run.run_id)
+    elif ended == dg.DagsterRunStatus.CANCELED:
+        instance.report_run_canceled(run)
+    else:
+        instance.report_run_failed(run)
+    _reconcile(instance)
+    after = queue.get(connection, job.id)
+    assert (after.status, after.waiting_run_id) == (expected, None)
+    assert len(admit_ready(settings, Gpu())) == (expected == JobStatus.PENDING)
+
+
+def test_a_queued_run_whose_job_is_cancelled_is_cancelled(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+    (job,) = take_rows(run, {JobType.VALIDATE: None}, settings)
+    instance.add_run_tags(run.run_id, {"media/adopted": run.run_id})
+    lifecycle.apply(connection, lifecycle.Action.CANCEL, [job.id])
+    _reconcile(instance)
+    after = instance.get_run_by_id(run.run_id)
+    assert after is not None
+    assert after.status == dg.DagsterRunStatus.CANCELED
+
+
+def _reconcile(instance: dg.DagsterInstance) -> None:
+    reconcile(dg.build_sensor_context(instance=instance))
+
+
+def test_a_child_of_the_same_run_waits_for_its_parent(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+    kinds = {JobType.VALIDATE: None, JobType.THUMBNAIL_GENERATE: JobType.VALIDATE}
+    parent, child = take_rows(run, kinds, settings)
+    assert child.parent_id == parent.id
+    assert adoption.arrive(connection, parent.id, run.run_id)
+    assert adoption.let_go(connection, child.id, run.run_id) == JobStatus.PENDING
+    assert [entry.job.id for entry in admit_ready(settings, Gpu())] == [parent.id]
+    assert "waits for its parent" in str(queue.get(connection, child.id).waiting_reason)
+
+
+def test_a_re_execution_retries_what_failed(
+    video: UUID,
+    instance: dg.DagsterInstance,
+    connection: sa.Connection,
+    settings: Settings,
+    run_job: Any,
+    library: Path,
+) -> None:
+    (library / "thumbnails").write_text("a file where a folder must be")
+    failed = run_job("thumbnail_generate", {"videoId": str(video)}, max_retries=0)
+    assert failed.status == JobStatus.FAILED
+    again = a_run(instance, dg.DagsterRunStatus.QUEUED, **{PARENT_RUN_ID_TAG: failed.run_id, "media/job_id": "copied"})
+    again = again._replace(parent_run_id=failed.run_id)
+    assert is_launched_by_hand(again)
+    (job,) = take_rows(again, {JobType.THUMBNAIL_GENERATE: None}, settings)
+    assert (job.id, job.status, job.waiting_run_id) == (failed.id, JobStatus.PENDING, again.run_id)
+    assert "--- RETRY ATTEMPT 1 ---" in queue.log_text(connection, failed.id)
+
+
+def test_a_re_execution_of_what_completed_is_a_job_of_its_own(
+    video: UUID, instance: dg.DagsterInstance, settings: Settings, run_job: Any
+) -> None:
+    done = run_job("thumbnail_generate", {"videoId": str(video), "width": 99}, priority=3)
+    again = a_run(instance, dg.DagsterRunStatus.QUEUED)._replace(parent_run_id=done.run_id)
+    (job,) = take_rows(again, {JobType.THUMBNAIL_GENERATE: None}, settings)
+    assert job.id != done.id
+    assert (job.params["width"], job.priority, job.video_id) == (99, 3, video)
+
+
+def test_a_run_of_a_compilation_makes_that_partition_anew(
+    instance: dg.DagsterInstance, settings: Settings, run_job: Any, add_job: Any, database: sa.Engine
+) -> None:
+    first = add_job("compile_random", {"count": 7})
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(first)})
+    with database.begin() as connection:
+        lifecycle.apply(connection, lifecycle.Action.CANCEL, [first])
+    (job,) = take_rows(run, {JobType.COMPILE_RANDOM: None}, settings)
+    assert (job.params["count"], job.partition_key) == (7, str(first))
+    assert PIPELINES[JobType.COMPILE_RANDOM].partition_key(job) == str(first)
+
+
+@pytest.mark.parametrize(
+    ("partition", "config", "said"),
+    [
+        ("nonsense", {}, "params.videoId"),
+        (str(uuid4()), {}, "there is no video"),
+        (None, {"width": 0}, "params.width"),
+    ],
+)
+def test_what_cannot_be_a_job_is_refused_with_the_reason(
+    video: UUID,
+    instance: dg.DagsterInstance,
+    connection: sa.Connection,
+    settings: Settings,
+    partition: str | None,
+    config: dict[str, Any],
+    said: str,
+) -> None:
+    run = a_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": partition or str(video)})
+    run = run._replace(run_config={"resources": {"job": {"config": {"params": config}}}})
+    with pytest.raises(InvalidJob, match=said):
+        take_rows(run, {JobType.THUMBNAIL_GENERATE: None}, settings)
+    assert rows(connection) == {}
+
+
+def test_params_of_several_jobs_are_given_by_type(
+    video: UUID, instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    run = a_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": str(video)})
+    kinds: dict[JobType, JobType | None] = {JobType.VALIDATE: None, JobType.THUMBNAIL_GENERATE: None}
+    config = {"resources": {"job": {"config": {"params": {"thumbnail_generate": {"width": 77}}}}}}
+    _, picture = take_rows(run._replace(run_config=config), kinds, settings)
+    assert picture.params["width"] == 77
+    with pytest.raises(InvalidJob, match="several jobs"):
+        take_rows(
+            run._replace(run_config={"resources": {"job": {"config": {"params": {"width": 5}}}}}), kinds, settings
+        )
+
+
+def test_a_run_at_work_keeps_others_from_its_job(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+    take_rows(run, {JobType.VALIDATE: None}, settings)
+    other = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+    with pytest.raises(JobAlreadyLive):
+        take_rows(other, {JobType.VALIDATE: None}, settings)
+
+
+def test_the_plan_of_a_run_names_its_jobs_in_the_order_of_their_lineage(instance: dg.DagsterInstance) -> None:
+    key = str(uuid4())
+    instance.add_dynamic_partitions("videos", [key])
+    job = defs.resolve_job_def("__ASSET_JOB")
+    wanted = {dg.AssetKey(name) for name in ("streaming_rendition", "thumbnail")}
+    run = instance.create_run_for_job(job.get_subset(asset_selection=wanted), tags={"dagster/partition": key})
+    assert run.execution_plan_snapshot_id is not None
+    kinds = kinds_of(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id))
+    assert set(kinds) == {JobType.REENCODE_STREAMING, JobType.THUMBNAIL_GENERATE}
+
+
+@pytest.mark.parametrize("kind", list(PIPELINES))
+def test_each_pipeline_makes_the_asset_of_its_type(kind: JobType) -> None:
+    assert PIPELINES[kind].asset.key.to_user_string() == PRODUCTS[kind]
