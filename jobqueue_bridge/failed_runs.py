@@ -65,9 +65,7 @@ def _with_attempt(connection: sa.Connection, run: FailedRun) -> FailedRun:
         sa.select(job_attempts.c.job_id, job_attempts.c.attempt, jobs.c.type)
         .join(jobs, jobs.c.id == job_attempts.c.job_id)
         .where(job_attempts.c.run_id == run.run_id)
-        .order_by(
-            (job_attempts.c.outcome == Outcome.FAILED.value).desc().nulls_last(), job_attempts.c.started_at.desc()
-        )
+        .order_by(has_failed.desc().nulls_last(), job_attempts.c.started_at.desc())
     )
     found = connection.execute(begun.limit(1)).one_or_none()
     return run if found is None else replace(run, job_id=found.job_id, attempt=found.attempt, type=found.type)

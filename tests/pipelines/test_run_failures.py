@@ -235,6 +235,8 @@ def test_the_daemon_tells_a_run_that_could_not_be_launched(
         dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance,
         create_test_daemon_workspace_context(definitions, instance) as context,
     ):
+        assert instance.schedule_storage is not None
+        instance.schedule_storage.wipe()
         (repository,) = context.create_request_context().code_locations[0].get_repositories().values()
         for sensor in repository.get_sensors():
             if sensor.name != "run_failures":
