@@ -5,7 +5,7 @@ died before they claimed their job, and of runs that have none. Whom `job.failed
 told twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.tables import jobs, webhooks
+from jobqueue_bridge.tables import job_attempts, jobs, webhooks
 from jobqueue_bridge.tables import webhook_messages as messages
 from jobqueue_bridge.text import instant, storable
-from jobqueue_bridge.vocabulary import JobStatus, RunEvent
+from jobqueue_bridge.vocabulary import JobStatus, Outcome, RunEvent
 
 _ERROR_CHARACTERS = 2_000
 _COMMAND_CHARACTERS = 4_000
@@ -43,6 +43,7 @@ class FailedRun:
 
 def tell(connection: sa.Connection, run: FailedRun, settings: Settings) -> int:
     """A message to each webhook that is to hear of it; returns how many. Telling it again adds none."""
+    run = _with_attempt(connection, run)
     status = _status(connection, run)
     urls = [hook.url for hook in connection.execute(sa.select(webhooks)) if _is_told(hook, run, status)]
     if not urls:
@@ -55,6 +56,19 @@ def tell(connection: sa.Connection, run: FailedRun, settings: Settings) -> int:
     rows = [{"id": uuid5(NAMESPACE_URL, f"{url} {run.run_id}"), "url": url, "payload": payload} for url in urls]
     added = pg.insert(messages).values(rows).on_conflict_do_nothing().returning(messages.c.id)
     return len(connection.execute(added).all())
+
+
+def _with_attempt(connection: sa.Connection, run: FailedRun) -> FailedRun:
+    """With the job that it had begun; of several the one that failed. Where it had begun none, its tags must do."""
+    has_failed = job_attempts.c.outcome == Outcome.FAILED.value
+    begun = (
+        sa.select(job_attempts.c.job_id, job_attempts.c.attempt, jobs.c.type)
+        .join(jobs, jobs.c.id == job_attempts.c.job_id)
+        .where(job_attempts.c.run_id == run.run_id)
+        .order_by(has_failed.desc().nulls_last(), job_attempts.c.started_at.desc())
+    )
+    found = connection.execute(begun.limit(1)).one_or_none()
+    return run if found is None else replace(run, job_id=found.job_id, attempt=found.attempt, type=found.type)
 
 
 def _status(connection: sa.Connection, run: FailedRun) -> JobStatus | None:

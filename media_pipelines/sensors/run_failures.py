@@ -1,6 +1,7 @@
 """Runs that failed → webhooks. A trigger tells what became of jobs; this tells of runs, also of those without one."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.failed_runs import FailedRun
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.vocabulary import JobType
+from media_pipelines import adoption
 from media_pipelines.resources.failure import COMMAND, STDERR_TAIL, code_in
 from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG, TYPE_TAG
 
@@ -53,18 +55,24 @@ def failed_run(context: dg.RunFailureSensorContext) -> FailedRun:
     failure = raised and raised.user_failure_data
     said = failure.metadata if failure else {}
     command, tail = said.get(COMMAND), said.get(STDERR_TAIL)
+    tags = _own_tags(run)
     return FailedRun(
         run_id=run.run_id,
         pipeline=run.job_name,
         at=datetime.now(UTC),
         error=_error(failure, raised and raised.error, context.failure_event),
         step=steps[0].step_key if steps else None,
-        type=run.tags.get(TYPE_TAG) if run.tags.get(TYPE_TAG) in set(JobType) else None,
-        job_id=_uuid(run.tags.get(JOB_TAG)),
-        attempt=_number(run.tags.get(ATTEMPT_TAG)),
+        type=tags.get(TYPE_TAG) if tags.get(TYPE_TAG) in set(JobType) else None,
+        job_id=_uuid(tags.get(JOB_TAG)),
+        attempt=_number(tags.get(ATTEMPT_TAG)),
         command=str(command.value) if command else None,
         stderr_tail=code_in(str(tail.value)) if tail else None,
     )
+
+
+def _own_tags(run: dg.DagsterRun) -> Mapping[str, str]:
+    """A re-execution has copied those of the run that it repeats, until it gets rows of its own."""
+    return {} if run.parent_run_id is not None and not adoption.is_adopted(run) else run.tags
 
 
 def _error(failure: UserFailureData | None, step: SerializableErrorInfo | None, event: DagsterEvent) -> str:

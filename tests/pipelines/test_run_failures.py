@@ -110,7 +110,8 @@ def test_the_run_tells_its_steps_and_what_was_decided_and_no_progress(
 ) -> None:
     job = run_job("reencode_streaming", {"videoId": str(video), "preset": "ultrafast"})
     (run,) = instance.get_runs(limit=1)
-    lines = [entry.user_message for entry in instance.all_logs(run.run_id) if not entry.is_dagster_event]
+    told = [entry for entry in instance.all_logs(run.run_id) if not entry.is_dagster_event]
+    lines = [entry.user_message for entry in told if entry.level >= logging.INFO]
     assert lines[0] == f"find_source: attempt 1 of job {job.id} (reencode_streaming)"
     assert lines[1].startswith("find_source: done after ")
     assert [line.partition(":")[0] for line in lines] == [
@@ -187,6 +188,26 @@ def test_a_run_is_told_once_however_often_the_sensor_comes_to_it(
     assert len(messages(database)) == 1
 
 
+def test_a_re_execution_is_not_taken_for_the_job_whose_tags_it_has_copied(
+    connection: sa.Connection,
+    database: sa.Engine,
+    told: Told,
+    instance: dg.DagsterInstance,
+    add_job: Callable[..., UUID],
+) -> None:
+    told(events=["run.failed"])
+    tags = {JOB_TAG: str(add_job()), ATTEMPT_TAG: "1", TYPE_TAG: "compile_random"}
+    first = add_run(instance, tags, dg.DagsterRunStatus.FAILURE)
+    again = dg.DagsterRun(
+        job_name="scan", tags=tags, status=dg.DagsterRunStatus.STARTED,
+        parent_run_id=first.run_id, root_run_id=first.run_id,
+    )  # fmt: skip
+    instance.report_run_failed(instance.add_run(again), "it never began")
+    look(instance)
+    (message,) = messages(database)
+    assert (message["data"]["runId"], message["data"]["jobId"]) == (again.run_id, None)
+
+
 @pytest.mark.parametrize(
     "tags",
     [
@@ -214,6 +235,8 @@ def test_the_daemon_tells_a_run_that_could_not_be_launched(
         dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance,
         create_test_daemon_workspace_context(definitions, instance) as context,
     ):
+        assert instance.schedule_storage is not None
+        instance.schedule_storage.wipe()
         (repository,) = context.create_request_context().code_locations[0].get_repositories().values()
         for sensor in repository.get_sensors():
             if sensor.name != "run_failures":

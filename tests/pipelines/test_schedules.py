@@ -279,7 +279,7 @@ def test_the_tick_tells_the_job_and_requests_no_run(scheduler: Scheduler, databa
     tick = scheduler.latest_tick("berlin_three")
     (made,) = _ticks(database, "berlin_three")
     assert (tick.status, tick.skip_reason) == (TickStatus.SKIPPED, f"Enqueued job {made.job_id}.")
-    assert scheduler.context.instance.get_runs() == []
+    assert scheduler.context.instance.get_runs(dg.RunsFilter(tags={"dagster/schedule_name": "berlin_three"})) == []
 
 
 def test_a_tick_that_dies_between_our_commit_and_its_record_enqueues_nothing_when_it_is_taken_up(
