@@ -10,7 +10,7 @@ import time
 import dagster as dg
 import sqlalchemy as sa
 
-from bench.api import queue_of_a_million
+from bench.api import fill, own_database
 from bench.figures import Figure
 from jobqueue_bridge import queue, reports
 from jobqueue_bridge.database import engine_for
@@ -38,12 +38,15 @@ FROM generate_series(1, {_VIDEOS}) AS i,
 
 
 def measure(settings: Settings) -> list[Figure]:
-    with queue_of_a_million(settings) as own:
+    with own_database(settings, "bench_report") as own:
         with engine_for(own).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(sa.text(_SEED))
-            connection.execute(sa.text("VACUUM ANALYZE videos"))
+            connection.execute(sa.text("SET session_replication_role = replica"))  # triggers would take minutes
+            fill(connection)
             # so that the report's is the only one that may start
             connection.execute(sa.delete(jobs).where(jobs.c.status == "pending"))
+            connection.execute(sa.text(_SEED))
+            connection.execute(sa.text("VACUUM ANALYZE"))
+            connection.invalidate()
         told = _made(own)
         with engine_for(own).connect() as connection:
             report = reports.newest(connection).report

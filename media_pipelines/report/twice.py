@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from jobqueue_bridge.library_report import DuplicateGroup, Duplicates
 from jobqueue_bridge.videos import Likeness
@@ -33,13 +34,14 @@ def found_twice(known: Sequence[Likeness], file_of: Callable[[str], Hashable | N
 def _sound(one: Likeness) -> Likeness:
     """Without what another program may have written there."""
     length_s, size_bytes = one.duration_seconds, one.size_bytes
-    is_hash = one.phash is not None and _PICTURE_HASH.fullmatch(one.phash) is not None
-    return replace(
-        one,
-        duration_seconds=length_s if length_s is not None and math.isfinite(length_s) and length_s > 0 else None,
-        size_bytes=size_bytes if size_bytes is not None and size_bytes >= 0 else None,
-        phash=one.phash if is_hash else None,
-    )
+    wrong: dict[str, Any] = {}
+    if length_s is not None and not (math.isfinite(length_s) and length_s > 0):
+        wrong["duration_seconds"] = None
+    if size_bytes is not None and size_bytes < 0:
+        wrong["size_bytes"] = None
+    if one.phash is not None and _PICTURE_HASH.fullmatch(one.phash) is None:
+        wrong["phash"] = None
+    return replace(one, **wrong) if wrong else one
 
 
 def _of_files(group: duplicates.Group, file_of: Callable[[str], Hashable | None]) -> DuplicateGroup | None:

@@ -33,7 +33,7 @@ export function ReportView() {
   const { made, earlier, problem } = reports.value ?? {};
   return html`
     <div class="report">
-      <div class="heading"><h1>Library report</h1>${made && html`<span class="faint"><${Ago} at=${made.madeAt} /></span>`}<span class="grow"></span><${Make} /></div>
+      <div class="heading"><h1>Report</h1>${made && html`<span class="faint"><${Ago} at=${made.madeAt} /></span>`}<span class="grow"></span><${Make} /></div>
       ${problem && html`<${Failure} problem=${problem} retry=${loadReports} />`}
       ${made === undefined && !problem && html`<${Skeleton} rows="8" />`}
       ${made === null && html`<${Empty} icon="gauge" title="There is no report yet"><p>It counts what the library holds, what encoding has saved, what is there twice and what would be worth encoding.</p></${Empty}>`}
