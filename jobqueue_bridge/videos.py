@@ -218,6 +218,25 @@ def present_below(connection: sa.Connection, path: str) -> Iterator[Place]:
     return (Place(*row) for row in rows)
 
 
+def present_at(connection: sa.Connection, paths: Sequence[str]) -> list[Place]:
+    """Rows that say they have a file at one of these very paths."""
+    wanted = sa.any_(sa.cast(list(paths), pg.ARRAY(sa.Text)))
+    rows = connection.execute(sa.select(*_PLACE).where(videos.c.path == wanted, videos.c.missing_since.is_(None)))
+    return [Place(*row) for row in rows]
+
+
+def next_present_below(connection: sa.Connection, folder: str, after: str, limit: int) -> list[Place]:
+    """As `present_below`, a page of them in the order of their paths, from behind a path on."""
+    below = sa.func.starts_with(videos.c.path, f"{folder}/")
+    rows = connection.execute(
+        sa.select(*_PLACE)
+        .where(videos.c.path > after, below, videos.c.missing_since.is_(None))
+        .order_by(videos.c.path)
+        .limit(limit)
+    )
+    return [Place(*row) for row in rows]
+
+
 def mark_missing(connection: sa.Connection, places: Sequence[Place]) -> list[str]:
     """Their files are gone; the rows, with what people have added to them, stay. Returns the paths of those that were
     marked: a row that has followed its file to another path meanwhile is not."""

@@ -48,6 +48,7 @@ class Origin(StrEnum):
     CLI = "cli"
     SCHEDULE = "schedule"
     INBOX = "inbox"
+    FOLDER = "folder"  # a file below library/ that came, changed or vanished
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program
 

@@ -19,6 +19,7 @@ from media_pipelines.resources.queue import Queue
 from media_pipelines.schedules import nightly_compilation
 from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
+from media_pipelines.sensors.library_folders import library_folders
 from media_pipelines.sensors.purge import nightly_purge
 from media_pipelines.sensors.reconcile import reconcile
 
@@ -53,7 +54,7 @@ defs = dg.Definitions(
         mega_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
-    sensors=[dispatch, reconcile, inbox, nightly_purge],
+    sensors=[dispatch, reconcile, inbox, library_folders, nightly_purge],
     schedules=[nightly_compilation(load_settings())],
     resources={
         "job": JobRow.configure_at_launch(),
