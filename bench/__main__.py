@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import ai, api, cancel, encode, film, idle, latency, scan, throughput
+from bench import ai, api, arrivals, cancel, encode, film, idle, latency, scan, throughput
 from bench import compile as compiling
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "quad": compiling.quad,
     "join": compiling.join,
     "scan": scan.measure,
+    "arrivals": arrivals.measure,
     "api": api.measure,
     "ai": ai.measure,
     "film": film.measure,

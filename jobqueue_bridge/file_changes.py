@@ -125,6 +125,12 @@ def _with(facts: Mapping[str, Any]) -> sa.ColumnElement[Any]:
     return file_changes.c.facts.op("||")(sa.bindparam(None, dict(facts), type_=pg.JSONB))
 
 
+def unsettled_paths(connection: sa.Connection) -> set[str]:
+    """Where files come from and go to by changes that are not finished: rows may not have followed them yet."""
+    rows = connection.execute(sa.select(file_changes.c.path, file_changes.c.target).where(_is_unfinished()))
+    return {path for row in rows for path in row}
+
+
 def get(connection: sa.Connection, change_id: UUID) -> FileChange:
     """Raises ChangeNotFound."""
     row = connection.execute(sa.select(*_COLUMNS).where(file_changes.c.id == change_id)).one_or_none()

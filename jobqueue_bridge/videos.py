@@ -289,9 +289,11 @@ def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict
     """Insert or refresh by path; all rows name the same columns, the last of a path wins. Returns path → id.
 
     A title that is there stays: a person may have given it. What is known of the whole content stays as long as the
-    fingerprint says that it is the same.
+    fingerprint says that it is the same. In the order of their paths, so that no two who write the same rows wait for
+    each other.
     """
-    values = list({row["path"]: row for row in rows}.values())
+    by_path = {row["path"]: row for row in rows}
+    values = [by_path[path] for path in sorted(by_path)]
     if not values:
         return {}
     statement = pg.insert(videos)

@@ -22,7 +22,7 @@ import dagster as dg
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobqueue_bridge import params, queue, videos
+from jobqueue_bridge import file_changes, params, queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive
 from jobqueue_bridge.params.library import MOST_PATHS
@@ -107,6 +107,12 @@ def _remembered(ground: Ground, settings: Settings, cursor: str | None) -> "Arri
     if known:
         arrivals.resume(known)
     return arrivals
+
+
+def forget() -> None:
+    """Watch over nothing any more, until the next tick."""
+    while _memory:
+        _memory.popitem()[1].close()
 
 
 def _parsed(cursor: str | None) -> Cursor | None:
@@ -390,10 +396,10 @@ class Arrivals:
 
 
 class _LookedAt:
-    """What the live scans look at."""
+    """What the live scans look at, and what jobs are changing."""
 
     def __init__(self, connection: sa.Connection) -> None:
-        self._listed: set[str] = set()
+        self._listed = file_changes.unsettled_paths(connection)
         self._folders: set[str] = set()
         for kind in (JobType.SCAN, JobType.PUBLIC_SCAN):
             for wanted in queue.params_of_live(connection, kind):

@@ -53,7 +53,7 @@ class Sensor:
 
     def restart(self) -> None:
         """Another process goes on with the cursor that was stored last."""
-        arrivals._memory.pop(self.ground.folder).close()
+        arrivals.forget()
 
     def lose(self) -> None:
         """The process dies after it has enqueued, before its cursor is stored."""
@@ -71,8 +71,7 @@ def quick(settings: Settings) -> Settings:
 @pytest.fixture(autouse=True)
 def _forgetting(library: Path) -> Iterator[None]:
     yield
-    while arrivals._memory:
-        arrivals._memory.popitem()[1].close()
+    arrivals.forget()
 
 
 @pytest.fixture
@@ -254,6 +253,26 @@ def test_a_scan_of_the_whole_folder_that_somebody_asked_for_is_waited_for(
     finish(database)
     wait_and_tick(of_library)
     assert len(jobs()) == 2
+
+
+def test_what_a_job_is_changing_is_left_to_it(
+    of_library: Sensor, library: Path, database: sa.Engine, jobs: Jobs
+) -> None:
+    """Between the file and its row a run may have died: who recovers the change lets the row follow."""
+    for name in "ab":
+        (library / f"library/videos/{name}.mp4").write_bytes(b"x")
+    with database.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO file_changes (action, path, target, state) "
+                "VALUES ('replace', 'library/videos/a.mkv', 'library/videos/a.mp4', 'intended')"
+            )
+        )
+    wait_and_tick(of_library)
+    assert listed(jobs) == [["library/videos/b.mp4"]]
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE file_changes SET state = 'done'"))
+    of_library.tick_until(lambda: listed(jobs)[1:] == [["library/videos/a.mp4"]])
 
 
 # Restarts
