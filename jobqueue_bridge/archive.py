@@ -37,6 +37,16 @@ def find(connection: sa.Connection, reference: str) -> Archived:
     return _between(connection, reference, ids)
 
 
+def find_job(connection: sa.Connection, job_id: UUID) -> Job | None:
+    """In the queue or in the archive; None: in neither."""
+    try:
+        return queue.get(connection, job_id)
+    except JobArchived:
+        return get(connection, job_id).job
+    except JobNotFound:
+        return None
+
+
 def find_id(connection: sa.Connection, reference: str) -> UUID:
     """A job's id, in the queue or in the archive. Raises JobNotFound or AmbiguousJob."""
     try:

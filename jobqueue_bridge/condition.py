@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from jobqueue_bridge.queue import is_ready
 from jobqueue_bridge.settings import DAGSTER_SCHEMA
 from jobqueue_bridge.tables import (
     job_attempts,
@@ -16,7 +17,7 @@ from jobqueue_bridge.tables import (
     jobs_archive,
     utcnow,
 )
-from jobqueue_bridge.vocabulary import ACTIVE, JobStatus
+from jobqueue_bridge.vocabulary import ACTIVE
 
 _TABLES = (jobs, job_leases, job_attempts, job_logs, job_tallies)
 
@@ -68,9 +69,7 @@ def look(connection: sa.Connection) -> Condition:
 
 def waiting(connection: sa.Connection) -> Waiting:
     """By the indexes of the ready and the newest jobs alone."""
-    pending = jobs.c.status == sa.literal_column(f"'{JobStatus.PENDING.value}'")
-    is_ready = sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow())
-    oldest = sa.select(sa.func.min(jobs.c.created_at)).where(pending, is_ready).scalar_subquery()
+    oldest = sa.select(sa.func.min(jobs.c.created_at)).where(is_ready()).scalar_subquery()
     newest = sa.select(jobs.c.started_at).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(1000).subquery()
     last = sa.select(sa.func.max(newest.c.started_at)).scalar_subquery()
     active = sa.or_(*(jobs.c.status == sa.literal_column(f"'{status.value}'") for status in sorted(ACTIVE)))

@@ -163,6 +163,8 @@ class State:
     counted: int
     past_end: bool
     waiting: int
+    held: int
+    """Of those that wait: for their parent, or for whoever holds them."""
     retrying: int
     next_retry_at: datetime | None
     paused: int
@@ -176,7 +178,7 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
     if connection.execute(alive).rowcount != 1:
         return None
     own = sa.exists().where(drain_jobs.c.job_id == jobs.c.id, _is_of(drain_id))
-    pending, retrying = queue.status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
+    pending, retrying = queue.status_in([JobStatus.PENDING]), sa.and_(~jobs.c.held, jobs.c.retry_after > utcnow())
     next_retry = sa.select(sa.func.min(jobs.c.retry_after)).where(pending, retrying)
     line = (jobs.c.priority, jobs.c.created_at, jobs.c.id)
     row = connection.execute(
@@ -187,6 +189,7 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
             drains.c.counted,
             sa.func.coalesce(drains.c.ends_at <= sa.func.clock_timestamp(), False).label("past_end"),
             queue.tally(JobStatus.PENDING).label("waiting"),
+            _number(pending, jobs.c.held).label("held"),
             _number(pending, retrying).label("retrying"),
             next_retry.scalar_subquery().label("next_retry_at"),
             _number(queue.status_in([JobStatus.PAUSED])).label("paused"),

@@ -121,6 +121,14 @@ class RetriesUsedUp(QueueError):
         super().__init__(f"Job {job_id} has used {used} of {allowed} retries: only by force does it run again")
 
 
+class ParentLost(QueueError):
+    """It could only wait for ever."""
+
+    def __init__(self, job_id: UUID, problem: str) -> None:
+        self.job_id, self.problem = job_id, problem
+        super().__init__(f"Job {job_id} has lost its parent, {problem}: only by force does it run without")
+
+
 class JobPaused(QueueError):
     """The attempt still has its lease, and may end its job only once that is resumed."""
 

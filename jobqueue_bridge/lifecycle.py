@@ -12,6 +12,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from jobqueue_bridge import queue
 from jobqueue_bridge.errors import (
@@ -20,6 +21,7 @@ from jobqueue_bridge.errors import (
     JobHasEnded,
     JobNotFound,
     MoveForbidden,
+    ParentLost,
     QueueError,
     RetriesUsedUp,
 )
@@ -86,13 +88,18 @@ def resume(connection: sa.Connection, job_id: UUID) -> Job:
 def retry(connection: sa.Connection, job_id: UUID, *, force: bool = False) -> Job:
     """failed or cancelled → pending, at once. It counts as a retry: beyond `max_retries` only by force.
 
-    Raises JobNotFound, MoveForbidden, RetriesUsedUp, or JobAlreadyLive where another job does the same by now.
+    It waits for its parent again, if that has not completed; by force not for one that has ended otherwise or is gone.
+    Raises JobNotFound, MoveForbidden, RetriesUsedUp, ParentLost, or JobAlreadyLive where another job does the same by
+    now.
     """
     job = _locked(connection, job_id)
     if JobStatus.PENDING not in MOVES[job.status] or job.status in LIVE:
         raise MoveForbidden(job_id, job.status, JobStatus.PENDING)
     if job.retry_count >= job.max_retries and not force:
         raise RetriesUsedUp(job_id, job.retry_count, job.max_retries)
+    lost = queue.parent_problem(connection, job.parent_id)
+    if lost and not force:
+        raise ParentLost(job_id, lost)
     again = queue.move(
         connection,
         job_id,
@@ -105,7 +112,17 @@ def retry(connection: sa.Connection, job_id: UUID, *, force: bool = False) -> Jo
         error=None,
     )
     queue.append_log(connection, [job_id], [f"--- RETRY ATTEMPT {again.retry_count} ---"])
-    return again
+    return _without_parent(connection, again) if force and again.held else again
+
+
+def _without_parent(connection: sa.Connection, job: Job) -> Job:
+    """The job, lifted where its parent will not complete unless somebody retries that. A live one is waited for."""
+    parent = sa.select(jobs.c.status).where(jobs.c.id == job.parent_id)
+    if connection.scalar(parent) in LIVE:
+        return job
+    connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(held=False))
+    queue.append_log(connection, [job.id], ["By force it runs without its parent"])
+    return queue.get(connection, job.id)
 
 
 def reprioritise(connection: sa.Connection, job_id: UUID, priority: int) -> Job:
@@ -185,6 +202,7 @@ def _narrowed(action: Action, filters: Filters) -> list[Filters]:
 
 def apply(connection: sa.Connection, action: Action, job_ids: Sequence[UUID], *, force: bool = False) -> list[Applied]:
     """To these jobs, each for itself: one that may not, or is not there, keeps none of the others back."""
+    _lock_in_order(connection, job_ids)
     if action == Action.RETRY:
         return [_retried(connection, job_id, force=force) for job_id in job_ids]
     moved = {job.id: job for job in _moved(connection, action, job_ids)}
@@ -192,6 +210,15 @@ def apply(connection: sa.Connection, action: Action, job_ids: Sequence[UUID], *,
         Applied(job_id, moved[job_id], None) if job_id in moved else _refused(connection, action, job_id)
         for job_id in job_ids
     ]
+
+
+def _lock_in_order(connection: sa.Connection, job_ids: Sequence[UUID]) -> None:
+    """The eldest first: a parent that ends meanwhile then goes on to its children in the same order, so that neither of
+    the two waits for the other for ever."""
+    wanted = jobs.c.id == sa.any_(sa.cast(list(job_ids), pg.ARRAY(sa.Uuid)))
+    connection.execute(
+        sa.select(jobs.c.id).where(wanted).order_by(jobs.c.created_at, jobs.c.id).with_for_update(key_share=True)
+    )
 
 
 def _moved(connection: sa.Connection, action: Action, job_ids: Sequence[UUID]) -> list[Job]:

@@ -53,11 +53,12 @@ class Wanted:
     created_from: datetime | None = None
     created_to: datetime | None = None
     text: str | None = None
+    parent_id: UUID | None = None
 
     @property
     def is_tallied(self) -> bool:
         """Whether the tallies know how many these are."""
-        return (self.video_id, self.created_from, self.created_to, self.text) == (None,) * 4
+        return (self.video_id, self.created_from, self.created_to, self.text, self.parent_id) == (None,) * 5
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,8 @@ def _conditions(connection: sa.Connection, wanted: Wanted) -> list[sa.ColumnElem
     conditions = _kinds(jobs, wanted)
     if wanted.video_id is not None:
         conditions.append(jobs.c.video_id == wanted.video_id)
+    if wanted.parent_id is not None:
+        conditions.append(jobs.c.parent_id == wanted.parent_id)
     if wanted.created_from is not None:
         conditions.append(wanted.created_from <= _CREATED)
     if wanted.created_to is not None:

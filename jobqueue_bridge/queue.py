@@ -7,10 +7,10 @@ trigger's work, because other programs move jobs, too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -94,6 +94,8 @@ class Job:
     parent_id: UUID | None
     version: int = 0
     """Grows with every change of the row."""
+    held: bool = False
+    """Pending, and nothing admits it: until its parent has completed, or until whoever held it lifts it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class NewJob:
     max_retries: int = 3
     origin: Origin = Origin.API
     parent_id: UUID | None = None
+    """The job that must complete first."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ _DEFAULT_FOR_NULL: Mapping[str, Any] = {
     "retry_count": 0,
     "max_retries": 3,
     "version": 0,  # of rows that were archived before there were any
+    "held": False,
 }
 
 
@@ -195,11 +199,17 @@ def check_fields(job: NewJob, settings: Settings) -> tuple[JobType, params.Param
 
 
 def check(connection: sa.Connection, job: NewJob, settings: Settings) -> Checked:
-    """Raises InvalidJob as `check_fields`, and where a video that the params name is not there."""
+    """Raises InvalidJob as `check_fields`, and where a video that the params name, or the parent, is not there."""
     kind, parsed = check_fields(job, settings)
     video, missing = _find_video(connection, parsed)
+    if problem := parent_problem(connection, job.parent_id):
+        missing = [*missing, FieldProblem("parentId", problem)]
     if missing:
         raise InvalidJob(missing)
+    return _checked(kind, parsed, video)
+
+
+def _checked(kind: JobType, parsed: params.Params, video: UUID | None) -> Checked:
     if video is None:
         return Checked(kind, parsed, None)
     if "video_id" in type(parsed).model_fields:  # the same job, whether it named the video by id or by path
@@ -233,10 +243,13 @@ def _most_vram(settings: Settings) -> str:
     return f"the {largest.vram_mb} MB of {largest}, the largest: a job runs on one GPU"
 
 
-def _find_video(connection: sa.Connection, parsed: params.Params) -> tuple[UUID | None, list[FieldProblem]]:
+def _find_video(
+    connection: sa.Connection, parsed: params.Params, known: Mapping[UUID, str] | None = None
+) -> tuple[UUID | None, list[FieldProblem]]:
+    """`known`: where the videos lie that the params name, if somebody has looked already."""
     named = parsed.video_ids()
     if named:
-        known = videos.paths(connection, named)
+        known = videos.paths(connection, named) if known is None else known
         if "video_id" not in type(parsed).model_fields:  # it is about several, and so about none of them
             return None, [_no_video("videoIds", video_id) for video_id in named if video_id not in known]
         if named[0] not in known:
@@ -262,41 +275,115 @@ def _overwrites(source: str, parsed: params.Params) -> list[FieldProblem]:
     return [FieldProblem("params.outputPath", f"must not be the source itself, {output!r}")]
 
 
+def parent_problem(connection: sa.Connection, parent_id: UUID | None) -> str | None:
+    """Why no job can wait for this one: it will never complete. None: it has or may, or no parent is named."""
+    if parent_id is None or connection.scalar(sa.select(jobs.c.id).where(jobs.c.id == parent_id)) is not None:
+        return None
+    ended = connection.scalar(sa.select(jobs_archive.c.status).where(jobs_archive.c.id == parent_id))
+    if ended is None:
+        return f"there is no job {parent_id}"
+    if ended == JobStatus.COMPLETED:
+        return None
+    return f"job {parent_id} is {ended} and in the archive, where it stays so"
+
+
 def enqueue(connection: sa.Connection, job: NewJob, settings: Settings) -> Job:
-    """Raises InvalidJob, or JobAlreadyLive where a live job does the same."""
+    """Raises InvalidJob, or JobAlreadyLive where a live job does the same. With a parent that has not completed, the
+    job is held until it has."""
     checked = check(connection, job, settings)
     return _insert(connection, job, checked, JobStatus.PENDING)
 
 
+def enqueue_chains(connection: sa.Connection, chains: Sequence[Sequence[NewJob]], settings: Settings) -> int:
+    """Of each chain every job as the child of the one before; returns how many were added.
+
+    Where a live job does the same already, it takes its place in the chain. Thousands take seconds. Raises InvalidJob.
+    """
+    checked = _check_all(connection, chains, settings)
+    parents: list[UUID | None] = [chain[0].parent_id if chain else None for chain in chains]
+    added = 0
+    for at in range(max(map(len, chains), default=0)):
+        links = [
+            _Link(number, uuid4(), replace(chain[at], parent_id=parents[number]), checked[number][at])
+            for number, chain in enumerate(chains)
+            if at < len(chain)
+        ]
+        # whatever goes by age meets a parent before its children, although all are of one transaction
+        created_at = sa.type_coerce(
+            utcnow() + sa.func.make_interval(0, 0, 0, 0, 0, 0, at / 1e6), jobs.c.created_at.type
+        )
+        statement = pg.insert(jobs).values(created_at=created_at).on_conflict_do_nothing(**_WHILE_LIVE)
+        rows = [{"id": link.id, **_values(link.job, link.checked, JobStatus.PENDING)} for link in links]
+        inserted = set(connection.scalars(statement.returning(jobs.c.id), rows))
+        added += len(inserted)
+        for link in links:
+            parents[link.chain] = link.id if link.id in inserted else _twin(connection, link)
+    return added
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A job in its chain."""
+
+    chain: int
+    id: UUID
+    job: NewJob
+    checked: Checked
+
+
+def _check_all(
+    connection: sa.Connection, chains: Sequence[Sequence[NewJob]], settings: Settings
+) -> list[list[Checked]]:
+    """As `check`, with one look for all videos that are named by their ids."""
+    parsed = [[check_fields(job, settings) for job in chain] for chain in chains]
+    named = {video_id for chain in parsed for _, of_it in chain for video_id in of_it.video_ids()}
+    known = videos.paths(connection, named)
+    checked, problems = [], []
+    for chain in parsed:
+        found = [(kind, of_it, *_find_video(connection, of_it, known)) for kind, of_it in chain]
+        problems += [problem for *_, missing in found for problem in missing]
+        checked.append([_checked(kind, of_it, video) for kind, of_it, video, _ in found])
+    problems += [
+        FieldProblem("parentId", problem)
+        for parent_id in {chain[0].parent_id for chain in chains if chain}
+        if (problem := parent_problem(connection, parent_id))
+    ]
+    if problems:
+        raise InvalidJob(problems)
+    return checked
+
+
+def _twin(connection: sa.Connection, link: _Link) -> UUID:
+    """The live job that does the same; if it has ended meanwhile, the new one."""
+    try:
+        return _insert(connection, link.job, link.checked, JobStatus.PENDING).id
+    except JobAlreadyLive as live:
+        return live.job_id
+
+
+def _values(job: NewJob, checked: Checked, status: JobStatus) -> dict[str, Any]:
+    return {
+        "type": checked.kind.value,
+        "status": status.value,
+        "params": checked.params.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "priority": job.priority,
+        "resource_category": job.resource_category or NEEDS[checked.kind].category.value,
+        "vram_required": NEEDS[checked.kind].vram_mb if job.vram_required is None else job.vram_required,
+        "max_retries": job.max_retries,
+        "origin": job.origin.value,
+        "parent_id": job.parent_id,
+        "video_id": checked.video_id,
+        "unique_key": checked.params.unique_key(),
+    }
+
+
 def _insert(connection: sa.Connection, job: NewJob, checked: Checked, status: JobStatus) -> Job:
-    key = checked.params.unique_key()
-    statement = (
-        pg.insert(jobs)
-        .values(
-            type=checked.kind.value,
-            status=status.value,
-            params=checked.params.model_dump(mode="json", by_alias=True, exclude_none=True),
-            priority=job.priority,
-            resource_category=job.resource_category or NEEDS[checked.kind].category.value,
-            vram_required=NEEDS[checked.kind].vram_mb if job.vram_required is None else job.vram_required,
-            max_retries=job.max_retries,
-            origin=job.origin.value,
-            parent_id=job.parent_id,
-            video_id=checked.video_id,
-            unique_key=key,
-        )
-        .on_conflict_do_nothing(
-            index_elements=[jobs.c.unique_key],
-            index_where=sa.and_(
-                jobs.c.unique_key.is_not(None),
-                jobs.c.status.in_([sa.literal_column(f"'{live.value}'") for live in LIVE_IN_INDEX]),
-            ),
-        )
-        .returning(*COLUMNS)
-    )
+    values = _values(job, checked, status)
+    statement = pg.insert(jobs).values(values).on_conflict_do_nothing(**_WHILE_LIVE).returning(*COLUMNS)
     row = connection.execute(statement).one_or_none()
     if row is not None:
         return job_of(row)
+    key = values["unique_key"]
     assert key is not None
     holder = _live_holder(connection, key)
     if holder is None:  # it ended in between
@@ -310,6 +397,14 @@ def _live_holder(connection: sa.Connection, unique_key: str) -> UUID | None:
 
 # The order in which the migration's partial index lists them.
 LIVE_IN_INDEX = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
+# The index `jobs_unique_while_live`, as the arbiter of an INSERT.
+_WHILE_LIVE: Any = {
+    "index_elements": [jobs.c.unique_key],
+    "index_where": sa.and_(
+        jobs.c.unique_key.is_not(None),
+        jobs.c.status.in_([sa.literal_column(f"'{live.value}'") for live in LIVE_IN_INDEX]),
+    ),
+}
 
 
 # Looking
@@ -328,6 +423,14 @@ def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, U
         sa.select(jobs_archive.c.id, jobs_archive.c.archived_at).where(jobs_archive.c.id.between(*ids)).limit(2)
     ).all()
     return JobArchived(archived[0].id, archived[0].archived_at) if len(archived) == 1 else JobNotFound(reference)
+
+
+def children(connection: sa.Connection, job_id: UUID, *, limit: int) -> list[Job]:
+    """The jobs that wait for it or did so, oldest first."""
+    rows = connection.execute(
+        sa.select(*COLUMNS).where(jobs.c.parent_id == job_id).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
+    )
+    return [job_of(row) for row in rows]
 
 
 def get_all(connection: sa.Connection, ids: Iterable[UUID]) -> list[Job]:
@@ -494,6 +597,13 @@ def tally(status: JobStatus) -> sa.ScalarSelect[int]:
     return total.where(job_tallies.c.status == status.value).scalar_subquery()
 
 
+def being_published(connection: sa.Connection) -> set[str]:
+    """The paths that jobs at work have announced: a file that is there already may not have its row yet."""
+    path = jobs.c.result["publishing"].as_string()
+    at_work = status_in([JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED])
+    return set(connection.scalars(sa.select(path).where(at_work, path.is_not(None))))
+
+
 # Moving
 
 
@@ -595,17 +705,18 @@ def ready(connection: sa.Connection) -> list[Job]:
 
 
 def is_ready() -> sa.ColumnElement[bool]:
-    """Pending, and waiting for no time to come."""
+    """Pending, held by nobody, and waiting for no time to come."""
     return sa.and_(
         status_in([JobStatus.PENDING]),
+        ~jobs.c.held,
         sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow()),
     )
 
 
 def seconds_to_next_retry(connection: sa.Connection) -> float | None:
-    """Until the next pending job's time comes; None: none waits for a time."""
+    """Until the next pending job's time comes; None: none waits for a time, or only held ones do."""
     due = sa.select(sa.func.min(jobs.c.retry_after)).where(
-        status_in([JobStatus.PENDING]), jobs.c.retry_after > utcnow()
+        status_in([JobStatus.PENDING]), ~jobs.c.held, jobs.c.retry_after > utcnow()
     )
     seconds = connection.scalar(sa.select(sa.func.extract("epoch", due.scalar_subquery() - utcnow())))
     return None if seconds is None else float(seconds)
@@ -660,7 +771,9 @@ def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Chec
 def _pending_and_unlocked(ids: Sequence[UUID]) -> sa.Select[tuple[UUID]]:
     """A row that somebody holds in an open transaction must not make the dispatcher wait for its end."""
     return (
-        sa.select(jobs.c.id).where(jobs.c.id.in_(ids), status_in([JobStatus.PENDING])).with_for_update(skip_locked=True)
+        sa.select(jobs.c.id)
+        .where(jobs.c.id.in_(ids), status_in([JobStatus.PENDING]), ~jobs.c.held)
+        .with_for_update(skip_locked=True)
     )
 
 
@@ -706,8 +819,8 @@ def _note_changed(connection: sa.Connection, changed: Sequence[tuple[UUID, str, 
 
 
 def position(connection: sa.Connection, job: Job) -> int | None:
-    """Where a pending job stands, from 1, computed now; None for any other."""
-    if job.status != JobStatus.PENDING:
+    """Where a pending job stands, from 1, computed now; None for any other, and for one that is held."""
+    if job.status != JobStatus.PENDING or job.held:
         return None
     # OFFSET 0 keeps the comparison out: with it, an index of all jobs, ended ones too, looks cheaper than it is
     line = sa.select(jobs.c.priority, jobs.c.created_at, jobs.c.id).where(is_ready()).offset(0).subquery()

@@ -23,10 +23,10 @@ from pydantic_settings import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from jobqueue_bridge import devices
+from jobqueue_bridge import devices, new_video
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import FieldProblem, InvalidSettings
-from jobqueue_bridge.vocabulary import ResourceCategory
+from jobqueue_bridge.vocabulary import NEEDS, ResourceCategory
 from jobqueue_bridge.wall_clock import wall_time
 from jobqueue_bridge.webhook_target import Webhook
 from jobqueue_bridge.windows import Window
@@ -267,6 +267,12 @@ class Settings(BaseSettings):
         description="How files in inbox/ and library/ are noticed: events of the kernel, polling, or auto: events "
         "where the file system has them.",
     )
+    on_new_video: Annotated[tuple[new_video.Link, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="MEDIA_ON_NEW_VIDEO",
+        description="Jobs for each new video that a scan finds, each after the one before has completed: a list of "
+        "types, or of {type, params, priority}. In the environment as JSON, or types with commas.",
+    )
     nightly_compilation_cron: str = Field(default="0 3 * * *", validation_alias="MEDIA_NIGHTLY_COMPILATION_CRON")
     nightly_compilation_timezone: str = Field(default="UTC", validation_alias="MEDIA_NIGHTLY_COMPILATION_TIMEZONE")
     prefer_hardware_encoder: bool = Field(default=True, validation_alias="MEDIA_PREFER_HARDWARE_ENCODER")
@@ -468,6 +474,31 @@ class Settings(BaseSettings):
         if not isinstance(given, list | tuple):
             raise ValueError(f"expected a list of webhooks, each with a url, got {value!r}")
         return given
+
+    @field_validator("on_new_video", mode="before")
+    @classmethod
+    def _is_a_chain(cls, value: Any) -> Sequence[Any]:
+        if value in ("", None):
+            return ()
+        if not isinstance(value, str):
+            return new_video.as_given(value)
+        if value.lstrip().startswith(("[", "{", '"')):
+            return new_video.as_given(_from_json(value, '["validate", {"type": "compile_gif", "params": {"fps": 10}}]'))
+        return new_video.as_given([name.strip() for name in value.split(",") if name.strip()])
+
+    @field_validator("on_new_video")
+    @classmethod
+    def _fits_the_budget(cls, value: tuple[new_video.Link, ...], known: ValidationInfo) -> tuple[new_video.Link, ...]:
+        gpus = known.data.get("gpus") or [
+            Device(index=0, vram_mb=known.data.get("total_vram_mb", devices.MOST_VRAM_MB))
+        ]
+        most_mb = max(device.units for device in gpus) * devices.VRAM_UNIT_MB
+        for link in value:
+            if NEEDS[link.type].vram_mb > most_mb:
+                raise ValueError(
+                    f"{link.type} needs {NEEDS[link.type].vram_mb} MB of VRAM, and a GPU has {most_mb} here"
+                )
+        return value
 
     @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod

@@ -78,6 +78,9 @@ jobs = sa.Table(
     _column("admitted_at", _INSTANT),
     # grows with every change of the row
     _column("version", sa.BigInteger, nullable=False, server_default="1"),
+    # nothing admits it; and whether it was held, and will be lifted, because of its parent
+    _column("held", sa.Boolean, nullable=False, server_default=sa.false()),
+    _column("held_by_parent", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 job_types = sa.Table(

@@ -312,6 +312,13 @@ def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict
     return {row.path: row.id for row in result}
 
 
+def added(connection: sa.Connection, video_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of them whose rows this very transaction has made."""
+    wanted = sa.any_(sa.cast(list(video_ids), pg.ARRAY(sa.Uuid)))
+    mine = videos.c.created_at == sa.func.now()  # when the transaction began
+    return set(connection.scalars(sa.select(videos.c.id).where(videos.c.id == wanted, mine)))
+
+
 def update(connection: sa.Connection, video_id: UUID, **values: Any) -> None:
     connection.execute(sa.update(videos).where(videos.c.id == video_id).values(**values, updated_at=sa.func.now()))
 

@@ -34,6 +34,7 @@ from jobqueue_bridge.errors import (
     JobPaused,
     LeaseLost,
     MoveForbidden,
+    ParentLost,
     PathTaken,
     QueueError,
     RetriesUsedUp,
@@ -79,6 +80,7 @@ STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
         JobHasEnded: 409,
         JobPaused: 409,
         RetriesUsedUp: 409,
+        ParentLost: 409,
         LeaseLost: 409,
         MoveForbidden: 409,
         SignedElsewhere: 409,
@@ -151,7 +153,7 @@ def _facts(error: QueueError) -> dict[str, Any]:
             return {"jobId": str(job_id)}
         case JobHasEnded(job_id=job_id, status=status):
             return {"jobId": str(job_id), "jobStatus": status.value}
-        case RetriesUsedUp(job_id=job_id):
+        case RetriesUsedUp(job_id=job_id) | ParentLost(job_id=job_id):
             return {"jobId": str(job_id)}
         case MoveForbidden(job_id=job_id, current=current, wanted=wanted):
             return {"jobId": str(job_id), "jobStatus": current.value, "wanted": wanted.value}

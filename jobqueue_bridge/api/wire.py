@@ -93,6 +93,7 @@ class CreateJob(Request):
     resource_category: ResourceCategory | None = None
     vram_required: Annotated[Whole, Field(ge=0, description="MB.")] | None = None
     max_retries: Whole = Field(default=3, ge=0, le=100)
+    parent_id: UUID | None = Field(default=None, description="A job that must complete first; until then this waits.")
 
     def asked(self) -> queue.NewJob:
         return queue.NewJob(**dict(self))
@@ -209,6 +210,7 @@ class ListJobs(_Paged):
     type: Annotated[tuple[JobType, ...], one_or_more(JobType)] = ()
     resource_category: Annotated[tuple[ResourceCategory, ...], one_or_more(ResourceCategory)] = ()
     video_id: Annotated[UUID | None, _or_empty("uuid")] = None
+    parent_id: Annotated[UUID | None, _or_empty("uuid")] = None
     created_from: Annotated[Moment | None, _or_empty("date-time")] = None
     created_to: Annotated[Moment | None, _or_empty("date-time")] = Field(default=None, description="Exclusive.")
     text: Annotated[SearchText | None, BeforeValidator(_none_if_empty)] = None
@@ -224,6 +226,7 @@ class ListJobs(_Paged):
             self.created_from,
             self.created_to,
             self.text,
+            self.parent_id,
         )
 
 
@@ -275,10 +278,10 @@ class Job(Wire):
     host: str | None
     gpu: int | None = Field(description="Of a job that holds VRAM: on which GPU.")
     video_id: UUID | None
-    origin: str = Field(description="Who asked: api, cli, schedule, inbox, folder, dagster, sql.")
+    origin: str = Field(description="Who asked: api, cli, schedule, inbox, folder, chain, dagster, sql.")
     error: str | None
     result: Any
-    parent_id: UUID | None
+    parent_id: UUID | None = Field(description="The job that must complete first.")
     version: int = Field(description="Grows with every change: of two states of a job, the higher one is the later.")
 
 

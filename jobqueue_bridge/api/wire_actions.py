@@ -24,7 +24,11 @@ class ChangeJob(Request):
 
 
 class RetryJob(Request):
-    force: bool = Field(default=False, strict=True, description="Also where all retries are used up.")
+    force: bool = Field(
+        default=False,
+        strict=True,
+        description="Also where all retries are used up; without the parent where that has ended otherwise than well.",
+    )
 
 
 class JobWithLog(Job):
@@ -42,6 +46,7 @@ class BulkFilter(Request):
     type: list[JobType] = Field(default_factory=list, max_length=50)
     resource_category: list[ResourceCategory] = Field(default_factory=list, max_length=10)
     video_id: UUID | None = None
+    parent_id: UUID | None = None
     created_from: Moment | None = None
     created_to: Moment | None = None
     text: Annotated[SearchText, Field(min_length=1)] | None = None
@@ -56,6 +61,7 @@ class BulkFilter(Request):
             self.created_from,
             self.created_to,
             self.text,
+            self.parent_id,
         )
 
 

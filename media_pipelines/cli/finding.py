@@ -1,5 +1,7 @@
 """Which job a command means."""
 
+from uuid import UUID
+
 import sqlalchemy as sa
 import typer
 
@@ -17,6 +19,12 @@ def find(connection: sa.Connection, reference: str) -> queue.Job:
         return queue.find(connection, reference)
     except JobNotFound as error:
         fail(printable(str(error)), USAGE)
+
+
+def find_id(connection: sa.Connection, reference: str) -> UUID:
+    """As `find_anywhere`, the id alone."""
+    found = find_anywhere(connection, reference)
+    return found.job.id if isinstance(found, archive.Archived) else found.id
 
 
 def find_anywhere(connection: sa.Connection, reference: str) -> queue.Job | archive.Archived:

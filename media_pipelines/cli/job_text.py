@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -115,9 +116,25 @@ def _count(name: str, count: int) -> str:
     return f"  {name + ':':<11}{count:>5}"
 
 
-def everything(job: wire.JobDetails, row: queue.Job) -> Iterator[str]:
-    """A line for each thing known, then attempts, error and result; the log has a command of its own."""
-    yield from (f"{name + ':':<13}{printable(text)}" for name, text in _facts(job, row) if text)
+CHILDREN_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Family:
+    """The job that another waits for, if it is known still, and those that wait for that other one."""
+
+    parent: queue.Job | None
+    children: Sequence[queue.Job]
+
+
+def everything(job: wire.JobDetails, row: queue.Job, family: Family) -> Iterator[str]:
+    """A line for each thing known, then children, attempts, error and result; the log has a command of its own."""
+    yield from (f"{name + ':':<13}{printable(text)}" for name, text in _facts(job, row, family.parent) if text)
+    if family.children:
+        yield "Children:"
+        yield from (f"  {printable(_relative(child))}" for child in family.children[:CHILDREN_SHOWN])
+        if len(family.children) > CHILDREN_SHOWN:
+            yield "  …"
     if job.attempts:
         yield "Attempts:"
         yield from (f"  {printable(_attempt(attempt))}" for attempt in job.attempts)
@@ -129,7 +146,7 @@ def everything(job: wire.JobDetails, row: queue.Job) -> Iterator[str]:
         yield from (f"  {printable(line)}" for line in json.dumps(job.result, indent=2, ensure_ascii=False).split("\n"))
 
 
-def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
+def _facts(job: wire.JobDetails, row: queue.Job, parent: queue.Job | None) -> Iterator[tuple[str, str]]:
     yield "Id", str(job.id)
     yield "Type", job.type
     yield "Status", job.status.value
@@ -149,7 +166,11 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Archived", f"{_second(job.archived_at)}, of its log the end was kept" if job.archived_at else ""
     yield "Retries", f"{job.retry_count} of {job.max_retries}"
     yield "Run", " on ".join(filter(None, (job.run_id, job.host)))
-    yield "Parent", str(job.parent_id or "")
+    yield "Parent", _relative(parent) if parent else str(job.parent_id or "")
+
+
+def _relative(job: queue.Job) -> str:
+    return f"{job.type} {job.id} is {job.status}"
 
 
 def _misdeclared(job: wire.JobDetails) -> str | None:

@@ -1,5 +1,6 @@
 """`jobs …`: ask for work and look at it. Writes rows and reads them; the platform does the work."""
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +15,8 @@ from jobqueue_bridge.vocabulary import FINAL, PRIORITY_DEFAULT, JobStatus, JobTy
 from media_pipelines.cli.cleanup import cleanup
 from media_pipelines.cli.clear import clear
 from media_pipelines.cli.database import engine_for, require_platform
-from media_pipelines.cli.finding import REFERENCE, find_anywhere
-from media_pipelines.cli.job_text import everything, gpus, statistics, table
+from media_pipelines.cli.finding import REFERENCE, find_anywhere, find_id
+from media_pipelines.cli.job_text import CHILDREN_SHOWN, Family, everything, gpus, statistics, table
 from media_pipelines.cli.lifecycle import cancel, pause, priority, resume, retry
 from media_pipelines.cli.output import INTERRUPTED, err, out, print_json
 from media_pipelines.cli.printable import printable, printable_lines
@@ -39,6 +40,9 @@ def create(
     rank: int = typer.Option(PRIORITY_DEFAULT, "--priority", help="1 (first) to 10 (last)."),
     vram: int | None = typer.Option(None, "--vram", metavar="MB", help="Default: what the type needs."),
     max_retries: int = typer.Option(3, "--max-retries"),
+    after: str | None = typer.Option(
+        None, "--after", metavar="ID", help="It waits until this job has completed; by id or its first characters."
+    ),
     wait: bool = typer.Option(False, "--wait", help="Stay until it has ended; exit 0 only if it completed."),
     as_json: bool = AS_JSON,
 ) -> None:
@@ -46,6 +50,8 @@ def create(
     settings, raw = load_settings(), _parsed(params_json)
     asked = queue.NewJob(kind, raw, rank, vram_required=vram, max_retries=max_retries, origin=Origin.CLI)
     with engine_for(settings).begin() as connection:
+        if after is not None:
+            asked = replace(asked, parent_id=find_id(connection, after))
         job = queue.enqueue(connection, asked, settings)
         audit.record(connection, who(), "job.create", job.id, type=job.type)
         if wait:
@@ -67,7 +73,8 @@ def report(settings: Settings, job: queue.Job, *, wait: bool, as_json: bool) -> 
     if as_json:
         print_json(wire.Job.model_validate(job).model_dump(mode="json"))
     else:
-        typer.echo(f"Job {job.id} ({printable(job.type)}) is {job.status}")
+        note = f": {printable(job.waiting_reason)}" if job.held and job.waiting_reason else ""
+        typer.echo(f"Job {job.id} ({printable(job.type)}) is {job.status}{note}")
     if wait:
         end_with(job)
 
@@ -110,11 +117,17 @@ def show(reference: str = REFERENCE, as_json: bool = AS_JSON) -> None:
             row, job = found.job, archived_details(found)
         else:
             row, job = found, details(connection, found)
+        family = _family(connection, row)
     if as_json:
         print_json(job.model_dump(mode="json"))
         return
-    for line in everything(job, row):
+    for line in everything(job, row, family):
         typer.echo(line)
+
+
+def _family(connection: sa.Connection, job: queue.Job) -> Family:
+    found = archive.find_job(connection, job.parent_id) if job.parent_id else None
+    return Family(found, queue.children(connection, job.id, limit=CHILDREN_SHOWN + 1))
 
 
 @app.command()

@@ -42,9 +42,9 @@ def start(
 
     It ends when nothing is left that could run, when a limit is reached, or on SIGTERM or Ctrl-C. What runs then may
     finish. A second signal hands it back to the queue at once, and so does the end of MEDIA_SHUTDOWN_TIMEOUT_SECONDS
-    after the first. It does not stay for jobs that are paused or wait for the time of a retry. For jobs that cannot
-    start (no slot, no VRAM, a paused queue) it stays while a limit on the time allows, and without one for a minute in
-    which nothing runs.
+    after the first. It does not stay for jobs that are paused, wait for the time of a retry or for a parent that has
+    failed. For jobs that cannot start (no slot, no VRAM, a paused queue) it stays while a limit on the time allows, and
+    without one for a minute in which nothing runs.
 
     Defaults of the limits: the settings below `worker:` in config.yaml.
     """
@@ -89,6 +89,7 @@ def _summary(drained: Drained) -> dict[str, Any]:
         "errors": [{"id": job.id, "type": job.type, "error": job.error} for job in drained.ends.errors],
         "left": {
             "pending": left.waiting,
+            "held": left.held,
             "retrying": left.retrying,
             "nextRetryAt": left.next_retry_at,
             "paused": left.paused,
@@ -116,6 +117,8 @@ def _counts(ends: Ends) -> str:
 def _left(left: State) -> Iterator[str]:
     if left.waiting:
         yield f"{left.waiting} pending"
+    if left.held:
+        yield f"{left.held} of them held until another job completes"
     if left.retrying:
         yield f"{left.retrying} of them for a retry, the next at {local_time(left.next_retry_at)}"
     if left.paused:

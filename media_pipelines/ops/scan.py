@@ -13,8 +13,11 @@ from uuid import UUID
 import dagster as dg
 import sqlalchemy as sa
 
-from jobqueue_bridge import params, videos
+from jobqueue_bridge import file_changes, params, videos
+from jobqueue_bridge.new_video import Link
+from jobqueue_bridge.queue import NewJob, being_published, enqueue_chains
 from jobqueue_bridge.videos import Known, Place
+from jobqueue_bridge.vocabulary import Origin
 from media_pipelines.media import files
 from media_pipelines.media.errors import PathOutsideLibrary, UnreadableMedia
 from media_pipelines.media.fingerprint import fingerprint
@@ -36,6 +39,9 @@ _RECENT_S = 10.0
 _SECOND_LOOK_S = 0.5
 # A materialization costs milliseconds each: a first scan of a large library reports the first ones only.
 _MATERIALIZED_AT_MOST = 50
+# The folders at the library's root into which jobs write: what lies there was made of a video, whether it has its row
+# or not, and is no new one.
+_MADE_BY_JOBS = {"playback", "compilations", "thumbnails", "gifs", "scenes", "highlights", "clips", "digests"}
 _SHOWN = 50
 
 
@@ -51,6 +57,8 @@ class Tally:
     missing: int = 0
     invalid: int = 0
     skipped: int = 0
+    enqueued: int = 0
+    """Jobs of the chains of new videos."""
     new_ids: list[UUID] = field(default_factory=list)
     fresh: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
     """The first of the new ones, as they were written: all of a large library would fill the memory."""
@@ -73,8 +81,14 @@ def _scan(
         for video_id, facts in tally.fresh:
             context.log_event(_materialization(video_id, facts))
         attempt.log(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
-        attempt.complete({"directory": wanted.directory, **tally.counts()})
+        if tally.enqueued:
+            attempt.log(f"{tally.enqueued} jobs enqueued for what is new")
+        attempt.complete({"directory": wanted.directory, **tally.counts(), **_enqueued(tally)})
     return dg.Output(None, metadata={"directory": wanted.directory, **tally.counts(), "videos": _shown(tally)})
+
+
+def _enqueued(tally: Tally) -> dict[str, int]:
+    return {"enqueued": tally.enqueued} if tally.enqueued else {}
 
 
 @dg.op(description="Walk a folder below library/, probe what is new or has changed, write its row.")
@@ -157,6 +171,7 @@ class _Scan:
         self.tally = Tally()
         self._root, self._queue, self._prober, self._log = root, queue, prober, log
         self._absence = files.Absence(root)
+        self._chain = queue.settings.on_new_video
 
     def skipped(self, path: Path, reason: str) -> None:
         self.tally.skipped += 1
@@ -211,6 +226,8 @@ class _Scan:
         with self._queue.begin() as connection:
             moved = self._follow_moved(connection, [facts for path, facts in rows.items() if path not in known])
             ids = videos.upsert(connection, [facts for path, facts in rows.items() if path not in moved])
+            if self._chain:
+                self._enqueue_chains(connection, {video_id: rows[path] for path, video_id in ids.items()})
         self.tally.moved += len(moved)
         self.tally.invalid += sum(not facts["is_valid"] for facts in rows.values())
         for path, video_id in ids.items():
@@ -221,6 +238,22 @@ class _Scan:
             self.tally.new_ids.append(video_id)
             if len(self.tally.fresh) < _MATERIALIZED_AT_MOST:
                 self.tally.fresh.append((video_id, rows[path]))
+
+    def _enqueue_chains(self, connection: sa.Connection, rows: Mapping[UUID, Mapping[str, Any]]) -> None:
+        """In the transaction that adds the rows: no video is ever there without its jobs, whatever is killed."""
+        new = {video_id: rows[video_id] for video_id in videos.added(connection, rows)}
+        for broken in (facts for facts in new.values() if not facts["is_valid"]):
+            self._log(f"No jobs for {broken['path']!r}: {broken['invalid_reason']}")
+        of_jobs = being_published(connection) | file_changes.unsettled_paths(connection) if new else set()
+        wanted = [
+            video_id
+            for video_id, facts in new.items()
+            if facts["is_valid"]
+            and facts["path"].partition("/")[0] not in _MADE_BY_JOBS
+            and facts["path"] not in of_jobs
+        ]
+        chains = [[_asked(link, video_id) for link in self._chain] for video_id in wanted]
+        self.tally.enqueued += enqueue_chains(connection, chains, self._queue.settings)
 
     def _count_known(self, facts: Mapping[str, Any], known: Known) -> None:
         same = (facts["size_bytes"], facts["mtime"], facts["is_valid"]) == (known.size_bytes, known.mtime, False)
@@ -268,6 +301,10 @@ def _present(connection: sa.Connection, wanted: params.DirectoryScan) -> Iterabl
     if wanted.paths is not None:
         return videos.present_at(connection, wanted.paths)
     return videos.present_below(connection, wanted.folder)
+
+
+def _asked(link: Link, video_id: UUID) -> NewJob:
+    return NewJob(link.type.value, link.params_for(video_id), link.priority, origin=Origin.CHAIN)
 
 
 def _is_settled(file: _File, known: Known | None) -> bool:

@@ -396,10 +396,10 @@ class Arrivals:
 
 
 class _LookedAt:
-    """What the live scans look at, and what jobs are changing."""
+    """What the live scans look at, and what jobs are changing or publishing."""
 
     def __init__(self, connection: sa.Connection) -> None:
-        self._listed = file_changes.unsettled_paths(connection)
+        self._listed = file_changes.unsettled_paths(connection) | queue.being_published(connection)
         self._folders: set[str] = set()
         for kind in (JobType.SCAN, JobType.PUBLIC_SCAN):
             for wanted in queue.params_of_live(connection, kind):

@@ -8,7 +8,9 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ import sqlalchemy as sa
 
 from jobqueue_bridge import queue
 from jobqueue_bridge.queue import Filters, Job
-from tests.e2e.conftest import Platform, eventually, kill, make_clip
+from tests.e2e.conftest import Platform, eventually, kill, make_clip, running_platform
 
 FULL = os.environ.get("MEDIA_PROOF") == "full"
 GROWS_FOR_S = 30.0 if FULL else 5.0
 STABLE_S = 2.0
+pytestmark = pytest.mark.timeout(2_400 if FULL else 600)
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +143,71 @@ def test_files_that_arrive_in_every_way_become_one_video_each(platform: Platform
     check_each_is_one_video(platform, places["folder"], "folder", "scan")
     check_each_is_one_video(platform, places["gallery"], "folder", "public_scan")
     assert len(ended) <= 20, "files that arrive together share a scan"
+
+
+# The jobs that follow
+
+CHAIN = ("validate", "thumbnail_generate", "reencode_streaming")
+COUNT = 200 if FULL else 16
+
+
+@pytest.fixture(scope="module")
+def chained(_no_settings_from_outside: None) -> Iterator[Platform]:
+    with running_platform(MEDIA_ON_NEW_VIDEO=",".join(CHAIN), MEDIA_SLOTS_GPU_ENCODE="4") as platform:
+        yield platform
+
+
+def hollow(whole: bytes) -> bytes:
+    """Its header says what it is, and nothing in it can be decoded."""
+    begin = whole.index(b"mdat") + 4
+    end = whole.index(b"moov") - 4
+    return whole[:begin] + bytes(end - begin) + whole[end:]
+
+
+def test_each_video_that_arrives_gets_its_jobs_once_and_in_order(chained: Platform, clip: bytes) -> None:
+    """One of them is hollow: what waits for its validation says so, and never starts."""
+    root = chained.settings.media_library_path
+    arriving = Arriving(root / "inbox", clip, range(COUNT))
+    arriving.begin()
+    (root / "inbox/hollow.mp4").write_bytes(hollow(content(clip, 1_000)))
+    arriving.end()
+    eventually(lambda: len(rows(chained, "inbox")), lambda seen: seen == COUNT + 1, timeout_s=60)
+    eventually(
+        lambda: Counter(f"{job.type} {job.status}" for job in jobs(chained) if job.origin == "chain"),
+        lambda seen: sum(seen.values()) == 3 * (COUNT + 1) and seen["reencode_streaming completed"] == COUNT,
+        timeout_s=1_500 if FULL else 240,
+    )
+    of_video: dict[str, list[Job]] = {str(row["id"]): [] for row in rows(chained, "inbox")}
+    paths = {str(row["id"]): row["path"] for row in rows(chained, "inbox")}
+    for job in jobs(chained):
+        if job.origin == "chain":
+            of_video[str(job.video_id)].append(job)
+    for video_id, unsorted in of_video.items():
+        chain = sorted(unsorted, key=lambda job: CHAIN.index(job.type))
+        assert tuple(job.type for job in chain) == CHAIN, paths[video_id]
+        assert [job.parent_id for job in chain] == [None, chain[0].id, chain[1].id]
+        if paths[video_id] == "inbox/hollow.mp4":
+            check_nothing_followed(chain)
+        else:
+            check_one_followed_the_other(chain)
+    renditions = [row["source_video_id"] for row in rows(chained, "playback")]
+    assert Counter(map(str, renditions)) == Counter(
+        {video_id: 1 for video_id, path in paths.items() if path != "inbox/hollow.mp4"}
+    )
+
+
+def check_one_followed_the_other(chain: list[Job]) -> None:
+    for before, after in pairwise(chain):
+        assert before.completed_at is not None
+        assert after.started_at is not None
+        assert before.completed_at <= after.started_at
+    assert {(job.status, job.attempt) for job in chain} == {("completed", 1)}
+
+
+def check_nothing_followed(chain: list[Job]) -> None:
+    validation, *held = chain
+    assert validation.status == "failed"
+    for job in held:
+        assert (job.status, job.held, job.attempt) == ("pending", True, 0)
+        assert f"validate {str(validation.id)[:8]}" in (job.waiting_reason or ""), job.waiting_reason
+        assert "failed" in (job.waiting_reason or ""), job.waiting_reason

@@ -79,7 +79,7 @@ def test_a_job_gets_its_types_category_and_vram(
 
 
 def test_what_is_asked_for_is_kept(connection: sa.Connection, settings: Settings) -> None:
-    parent = uuid4()
+    parent = queue.enqueue(connection, NewJob("scan", {}), settings).id
     asked = NewJob("compile_random", {"count": 3}, 1, "gpu_ai", 1500, 7, Origin.SCHEDULE, parent)
     job = queue.enqueue(connection, asked, settings)
     assert (job.priority, job.resource_category, job.vram_required, job.max_retries) == (1, "gpu_ai", 1500, 7)
