@@ -6,6 +6,7 @@ trigger's work, because other programs move jobs, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -56,6 +57,7 @@ from jobqueue_bridge.vocabulary import (
 _WEIGHED_PER_CATEGORY = 200
 _POSITIONS_WRITTEN = 50
 _DISPATCH_LOCK = 7_261_114_002
+_ARRIVALS_LOCK = 7_261_114_017
 LOG_TAIL_BYTES = 10_000
 
 
@@ -700,6 +702,20 @@ def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, va
 def lock_dispatch(connection: sa.Connection) -> bool:
     """One dispatcher at a time, until the transaction ends. False: another one is at it."""
     return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))))
+
+
+def wait_for_arrivals(connection: sa.Connection) -> None:
+    """Whoever asks for scans of files that have come does so alone, until the transaction ends."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ARRIVALS_LOCK)))
+
+
+def params_of_live(connection: sa.Connection, kind: JobType) -> list[params.Params]:
+    """Of all live jobs of a type; without those that another program wrote and that can never run."""
+    found = []
+    for raw in connection.scalars(sa.select(jobs.c.params).where(jobs.c.type == kind.value, status_in(LIVE))):
+        with suppress(InvalidJob):
+            found.append(params.parse(kind, raw))
+    return found
 
 
 def wait_for_dispatch(connection: sa.Connection) -> None:

@@ -54,6 +54,14 @@ class Shutdown(StrEnum):
     FINISH = "finish"
 
 
+class Watching(StrEnum):
+    """How new files are noticed."""
+
+    AUTO = "auto"
+    EVENTS = "events"
+    POLLING = "polling"
+
+
 class LogFormat(StrEnum):
     """How the platform's processes write what they say of themselves."""
 
@@ -252,7 +260,13 @@ class Settings(BaseSettings):
         default=10,
         ge=0,
         validation_alias="MEDIA_INBOX_STABLE_SECONDS",
-        description="A file in inbox/ is taken once its size and time have not changed for this long.",
+        description="A file in inbox/ or library/ is taken once it has not changed for this long.",
+    )
+    watch: Watching = Field(
+        default=Watching.AUTO,
+        validation_alias="MEDIA_WATCH",
+        description="How files in inbox/ and library/ are noticed: events of the kernel, polling, or auto: events "
+        "where the file system has them.",
     )
     on_new_video: Annotated[tuple[new_video.Link, ...], NoDecode] = Field(
         default=(),

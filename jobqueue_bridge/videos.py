@@ -218,6 +218,25 @@ def present_below(connection: sa.Connection, path: str) -> Iterator[Place]:
     return (Place(*row) for row in rows)
 
 
+def present_at(connection: sa.Connection, paths: Sequence[str]) -> list[Place]:
+    """Rows that say they have a file at one of these very paths."""
+    wanted = sa.any_(sa.cast(list(paths), pg.ARRAY(sa.Text)))
+    rows = connection.execute(sa.select(*_PLACE).where(videos.c.path == wanted, videos.c.missing_since.is_(None)))
+    return [Place(*row) for row in rows]
+
+
+def next_present_below(connection: sa.Connection, folder: str, after: str, limit: int) -> list[Place]:
+    """As `present_below`, a page of them in the order of their paths, from behind a path on."""
+    below = sa.func.starts_with(videos.c.path, f"{folder}/")
+    rows = connection.execute(
+        sa.select(*_PLACE)
+        .where(videos.c.path > after, below, videos.c.missing_since.is_(None))
+        .order_by(videos.c.path)
+        .limit(limit)
+    )
+    return [Place(*row) for row in rows]
+
+
 def mark_missing(connection: sa.Connection, places: Sequence[Place]) -> list[str]:
     """Their files are gone; the rows, with what people have added to them, stay. Returns the paths of those that were
     marked: a row that has followed its file to another path meanwhile is not."""
@@ -270,9 +289,11 @@ def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict
     """Insert or refresh by path; all rows name the same columns, the last of a path wins. Returns path → id.
 
     A title that is there stays: a person may have given it. What is known of the whole content stays as long as the
-    fingerprint says that it is the same.
+    fingerprint says that it is the same. In the order of their paths, so that no two who write the same rows wait for
+    each other.
     """
-    values = list({row["path"]: row for row in rows}.values())
+    by_path = {row["path"]: row for row in rows}
+    values = [by_path[path] for path in sorted(by_path)]
     if not values:
         return {}
     statement = pg.insert(videos)

@@ -50,6 +50,7 @@ class Origin(StrEnum):
     SCHEDULE = "schedule"
     AUTOMATION = "automation"
     INBOX = "inbox"
+    FOLDER = "folder"  # a file below library/ that came, changed or vanished
     CHAIN = "chain"  # the scan that found a new video
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program

@@ -27,6 +27,7 @@ from media_pipelines.resources.queue import Queue
 from media_pipelines.sensors import automation
 from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
+from media_pipelines.sensors.library_folders import library_folders
 from media_pipelines.sensors.purge import nightly_purge
 from media_pipelines.sensors.reconcile import reconcile
 from media_pipelines.sensors.run_failures import run_failures
@@ -66,7 +67,15 @@ defs = dg.Definitions(
         mega_compilation,
     ],
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
-    sensors=[dispatch, reconcile, inbox, nightly_purge, run_failures, *automation.sensors(load_settings())],
+    sensors=[
+        dispatch,
+        reconcile,
+        inbox,
+        library_folders,
+        nightly_purge,
+        run_failures,
+        *automation.sensors(load_settings()),
+    ],
     schedules=schedules.definitions(load_settings()),
     resources={
         "job": JobRow.configure_at_launch(queue=_queue),

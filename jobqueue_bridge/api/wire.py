@@ -278,7 +278,7 @@ class Job(Wire):
     host: str | None
     gpu: int | None = Field(description="Of a job that holds VRAM: on which GPU.")
     video_id: UUID | None
-    origin: str = Field(description="Who asked: api, cli, schedule, inbox, chain, dagster, sql.")
+    origin: str = Field(description="Who asked: api, cli, schedule, inbox, folder, chain, dagster, sql.")
     error: str | None
     result: Any
     parent_id: UUID | None = Field(description="The job that must complete first.")

@@ -19,7 +19,7 @@ from jobqueue_bridge.queue import NewJob, being_published, enqueue_chains
 from jobqueue_bridge.videos import Known, Place
 from jobqueue_bridge.vocabulary import Origin
 from media_pipelines.media import files
-from media_pipelines.media.errors import UnreadableMedia
+from media_pipelines.media.errors import PathOutsideLibrary, UnreadableMedia
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.prober import Prober
 from media_pipelines.ops.params import typed
@@ -109,13 +109,10 @@ def _look_through(
     attempt: Attempt, wanted: params.DirectoryScan, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Tally:
     root = library.root
-    below = library.path(wanted.directory)
-    if not below.exists():
-        raise UnreadableMedia(below, "there is no such folder in the library")
     with bounded(attempt.log, "files skipped") as log_skipped, ffmpeg.prober(workers=_PROBES_AT_ONCE) as prober:
         scan = _Scan(root, queue, prober, log_skipped)
         files_found = [
-            _File(str(path.relative_to(root)), path, status) for path, status in files.walk(root, below, scan.skipped)
+            _File(str(path.relative_to(root)), path, status) for path, status in _found(wanted, library, scan.skipped)
         ]
         scan.tally.found = len(files_found)
         attempt.log(f"{len(files_found)} video files in {wanted.directory}")
@@ -125,9 +122,33 @@ def _look_through(
             done = scan.tally.handled
             attempt.progress(100 * done / max(1, len(files_found)), files=done, of=len(files_found))
         attempt.check()
-        for path in scan.mark_missing(wanted.directory, {file.relative for file in files_found}):
+        for path in scan.mark_missing(wanted, {file.relative for file in files_found}):
             log_skipped(f"Missing since now: {path!r}")
     return scan.tally
+
+
+def _found(wanted: params.DirectoryScan, library: Library, skip: files.OnSkip) -> Iterator[tuple[Path, os.stat_result]]:
+    """What the params name, as far as it is there. Raises UnreadableMedia: the folder to look through is not."""
+    if wanted.paths is not None:
+        return _listed(wanted.paths, library, skip)
+    below = library.path(wanted.folder)
+    if not below.exists():
+        raise UnreadableMedia(below, "there is no such folder in the library")
+    return files.walk(library.root, below, skip)
+
+
+def _listed(paths: Iterable[str], library: Library, skip: files.OnSkip) -> Iterator[tuple[Path, os.stat_result]]:
+    """One of many is no reason to leave out the others: it may have gone since it was listed."""
+    for relative in paths:
+        try:
+            path = library.path(relative)
+        except PathOutsideLibrary as error:
+            skip(library.root / relative, str(error))
+            continue
+        if path.is_dir():
+            skip(path, "it is a folder, and files are listed")
+        elif os.path.lexists(path):
+            yield from files.walk(library.root, path, skip)
 
 
 @dataclass(frozen=True)
@@ -262,18 +283,24 @@ class _Scan:
                 self._log(f"Moved: {gone[0].path!r} is {facts['path']!r} now")
         return moved
 
-    def mark_missing(self, directory: str, found: Set[str]) -> list[str]:
-        """Rows below the directory whose files are gone for certain; their paths."""
+    def mark_missing(self, wanted: params.DirectoryScan, found: Set[str]) -> list[str]:
+        """Rows of what was looked through whose files are gone for certain; their paths."""
         with self._queue.begin() as connection:
             gone = [
                 place
-                for place in videos.present_below(connection, directory)
+                for place in _present(connection, wanted)
                 if place.path not in found and self._absence.is_certain(self._root / place.path, place.seen_at)
             ]
         with self._queue.begin() as connection:
             marked = videos.mark_missing(connection, gone)
         self.tally.missing = len(marked)
         return marked
+
+
+def _present(connection: sa.Connection, wanted: params.DirectoryScan) -> Iterable[Place]:
+    if wanted.paths is not None:
+        return videos.present_at(connection, wanted.paths)
+    return videos.present_below(connection, wanted.folder)
 
 
 def _asked(link: Link, video_id: UUID) -> NewJob:

@@ -14,8 +14,8 @@ VIDEO = "660e8400-e29b-41d4-a716-446655440001"
 
 # The least that a type accepts, and the defaults that come with it.
 LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
-    JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "skip_existing": True}),
-    JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "skip_existing": True}),
+    JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "paths": None, "skip_existing": True}),
+    JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "paths": None, "skip_existing": True}),
     JobType.VALIDATE: ({"videoId": VIDEO}, {"checksum": False}),
     JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640, "storyboard": False}),
     JobType.REENCODE_STREAMING: (
@@ -406,6 +406,38 @@ def test_a_path_is_written_in_one_way(path: str, same: str) -> None:
     assert parsed.path == same
 
 
+@pytest.mark.parametrize(
+    ("raw", "field", "message"),
+    [
+        ({"paths": []}, "params.paths", "at least 1 item"),
+        ({"paths": ["a"] * 501}, "params.paths", "at most 500 items"),
+        ({"paths": "a.mp4"}, "params.paths", "valid list"),
+        ({"paths": ["a", "../b"]}, "params.paths.1", "inside the library root"),
+        ({"paths": ["/etc/passwd"]}, "params.paths.0", "not absolute"),
+        ({"paths": ["a"], "path": "b"}, "params", "exclude each other"),
+    ],
+)
+def test_listed_files_are_few_and_inside_the_library(raw: dict[str, Any], field: str, message: str) -> None:
+    found = problems(JobType.SCAN, raw)
+    assert list(found) == [field]
+    assert message in found[field]
+
+
+@pytest.mark.parametrize(
+    ("raw", "directory"),
+    [
+        ({}, "library/videos"),
+        ({"path": "inbox/a.mp4"}, "inbox/a.mp4"),
+        ({"paths": ["inbox/a.mp4"]}, "inbox"),
+        ({"paths": ["library/videos/x/a.mp4", "library/videos/xy/b.mp4"]}, "library/videos"),
+        ({"paths": ["inbox/a.mp4", "library/b.mp4"]}, "."),
+        ({"paths": ["a.mp4"]}, "."),
+    ],
+)
+def test_a_scan_says_which_directory_it_looks_through(raw: dict[str, Any], directory: str) -> None:
+    assert params.Scan.model_validate(raw).directory == directory
+
+
 def test_an_unknown_name_with_unstorable_text_is_named_storably() -> None:
     (field,) = problems(JobType.SCAN, {"a\0" + "b" * 500: 1})
     assert field == "params.a\N{REPLACEMENT CHARACTER}" + "b" * 78
@@ -441,6 +473,10 @@ def test_a_job_about_named_videos_names_them_all() -> None:
         (JobType.SCAN, {}, {"directoryType": "videos"}, True),
         (JobType.SCAN, {}, {"path": "library//videos/"}, True),
         (JobType.SCAN, {}, {"skipExisting": False}, False),
+        (JobType.SCAN, {"paths": ["a/1.mp4", "b"]}, {"paths": ["b", "a//1.mp4", "b"]}, True),
+        (JobType.SCAN, {"paths": ["a", "b"]}, {"paths": ["a", "c"]}, False),
+        (JobType.SCAN, {"paths": ["a/1.mp4"]}, {"path": "a/1.mp4"}, True),
+        (JobType.PUBLIC_SCAN, {"paths": ["a", "b"]}, {}, False),
         (JobType.REENCODE_STREAMING, {"outputPath": "p/a.mp4"}, {"outputPath": "p/./a.mp4", "crf": 9}, True),
         (JobType.REENCODE_STREAMING, {"outputPath": "p/a.mp4"}, {"outputPath": "p/b.mp4"}, False),
         (JobType.COMPILE_RANDOM, {"outputPath": "c/a.mp4"}, {"outputPath": "c//a.mp4", "count": 2}, True),
