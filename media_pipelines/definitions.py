@@ -6,8 +6,10 @@ import dagster as dg
 
 from jobqueue_bridge import process_log
 from jobqueue_bridge.settings import load_settings
+from media_pipelines.assets.checks import ALL_CHECKS
+from media_pipelines.assets.code import Asset, with_code
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
-from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags
+from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags, video_analysis
 from media_pipelines.assets.library import library_scan, library_video, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.pipelines import PIPELINES
@@ -19,6 +21,7 @@ from media_pipelines.resources.queue import Queue
 from media_pipelines.schedules import nightly_compilation
 from media_pipelines.sensors.dispatch import dispatch
 from media_pipelines.sensors.inbox import inbox
+from media_pipelines.sensors.library import library_checks, library_notes
 from media_pipelines.sensors.purge import nightly_purge
 from media_pipelines.sensors.reconcile import reconcile
 
@@ -32,28 +35,32 @@ def _quiet_console(context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
+_ASSETS: list[Asset] = [
+    library_video,
+    library_scan,
+    public_gallery_scan,
+    place_in_library,
+    video_metadata,
+    thumbnail,
+    streaming_rendition,
+    compliant_video,
+    gif,
+    video_analysis,
+    scenes,
+    tags,
+    highlights,
+    digest,
+    clips,
+    random_compilation,
+    quad_compilation,
+    mega_compilation,
+]
+
 defs = dg.Definitions(
-    assets=[
-        library_video,
-        library_scan,
-        public_gallery_scan,
-        place_in_library,
-        video_metadata,
-        thumbnail,
-        streaming_rendition,
-        compliant_video,
-        gif,
-        scenes,
-        tags,
-        highlights,
-        digest,
-        clips,
-        random_compilation,
-        quad_compilation,
-        mega_compilation,
-    ],
+    assets=with_code(_ASSETS, load_settings().source_url),
+    asset_checks=ALL_CHECKS,
     jobs=[pipeline.definition for pipeline in PIPELINES.values()],
-    sensors=[dispatch, reconcile, inbox, nightly_purge],
+    sensors=[dispatch, reconcile, inbox, nightly_purge, library_notes, library_checks],
     schedules=[nightly_compilation(load_settings())],
     resources={
         "job": JobRow.configure_at_launch(),

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from jobqueue_bridge import params, queue, vram
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import InvalidJob
+from jobqueue_bridge.findings import Finding, Severity, findings_in
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.cli.printable import cell, local_time, pace, printable, printable_lines
 from media_pipelines.cli.watching import waiting_note
@@ -121,12 +122,20 @@ def everything(job: wire.JobDetails, row: queue.Job) -> Iterator[str]:
     if job.attempts:
         yield "Attempts:"
         yield from (f"  {printable(_attempt(attempt))}" for attempt in job.attempts)
+    if checks := findings_in(job.result):
+        yield "Checks:"
+        yield from (f"  {printable(_check(check))}" for check in checks)
     if job.error:
         yield "Error:"
         yield from (f"  {line}" for line in printable_lines(job.error))
     if job.result is not None:
         yield "Result:"
         yield from (f"  {printable(line)}" for line in json.dumps(job.result, indent=2, ensure_ascii=False).split("\n"))
+
+
+def _check(check: Finding) -> str:
+    verdict = "passed" if check.passed else {Severity.ERROR: "FAILED", Severity.WARN: "warns"}[check.severity]
+    return f"{check.name} {verdict}: {check.description}"
 
 
 def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
@@ -149,6 +158,8 @@ def _facts(job: wire.JobDetails, row: queue.Job) -> Iterator[tuple[str, str]]:
     yield "Archived", f"{_second(job.archived_at)}, of its log the end was kept" if job.archived_at else ""
     yield "Retries", f"{job.retry_count} of {job.max_retries}"
     yield "Run", " on ".join(filter(None, (job.run_id, job.host)))
+    yield "Dagster", job.dagster_url or ""
+    yield "Asset", job.asset_url or ""
     yield "Parent", str(job.parent_id or "")
 
 
