@@ -17,7 +17,7 @@ class Product:
 
     def path(self, job_id: UUID, video_id: UUID | None) -> str:
         """Of its page in the Dagster UI."""
-        return f"assets/{self.asset}" + (f"?partition={video_id or job_id}" if self.partitioned else "")
+        return f"assets/{self.asset}" + (f"?view=partitions&partition={video_id or job_id}" if self.partitioned else "")
 
 
 PRODUCTS: Mapping[JobType, Product] = MappingProxyType(

@@ -93,8 +93,8 @@ def database(settings: Settings) -> sa.Engine:
         connection.execute(
             sa.text(
                 "TRUNCATE jobs, job_leases, job_attempts, job_logs, jobs_archive, videos, file_changes,"
-                " video_shots, video_tags, video_notes, transcode_outcomes, vram_learned, job_outcomes_new, job_hours, job_totals,"
-                " audit_log, idempotency_keys, spent_codes, job_counters, webhooks, webhook_messages"
+                " video_shots, video_tags, video_notes, transcode_outcomes, vram_learned, job_outcomes_new, job_hours,"
+                " job_totals, audit_log, idempotency_keys, spent_codes, job_counters, webhooks, webhook_messages"
             )
         )
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))

@@ -128,9 +128,16 @@ def everything(job: wire.JobDetails, row: queue.Job) -> Iterator[str]:
     if job.error:
         yield "Error:"
         yield from (f"  {line}" for line in printable_lines(job.error))
-    if job.result is not None:
+    if (result := _beside_checks(job.result)) is not None:
         yield "Result:"
-        yield from (f"  {printable(line)}" for line in json.dumps(job.result, indent=2, ensure_ascii=False).split("\n"))
+        yield from (f"  {printable(line)}" for line in json.dumps(result, indent=2, ensure_ascii=False).split("\n"))
+
+
+def _beside_checks(result: Any) -> Any:
+    """None where there is nothing else."""
+    if not findings_in(result):
+        return result
+    return {name: value for name, value in result.items() if name != "checks"} or None
 
 
 def _check(check: Finding) -> str:

@@ -44,7 +44,9 @@ def job_link(attempt: Attempt) -> dg.UrlMetadataValue:
 
 def video_link(settings: Settings, video_id: UUID | str) -> dg.UrlMetadataValue:
     """The partition of a video in the Dagster UI."""
-    return dg.MetadataValue.url(f"{dagster_address(settings, '')}assets/library_video?partition={video_id}")
+    return dg.MetadataValue.url(
+        f"{dagster_address(settings, '')}assets/library_video?view=partitions&partition={video_id}"
+    )
 
 
 def file_at(library: Library, relative: str) -> dict[str, Any]:

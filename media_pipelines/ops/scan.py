@@ -15,6 +15,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from jobqueue_bridge import params, videos
+from jobqueue_bridge import queue as jobs
 from jobqueue_bridge.videos import Known, Place
 from media_pipelines import library_checks
 from media_pipelines.media import files
@@ -90,7 +91,7 @@ def _scan(
         tally = _look_through(attempt, wanted, queue, library, ffmpeg)
         add_partitions(context.instance, VIDEO_PARTITIONS, map(str, tally.new_ids))
         _tell(context, attempt, tally)
-        health = _checked_library(context, queue)
+        health = _checked_library(context, wanted, queue)
         attempt.log(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
         attempt.complete({"directory": wanted.directory, **tally.counts()})
     shown = {
@@ -317,12 +318,15 @@ def _growing(doubtful: Mapping[Path, os.stat_result]) -> Iterator[Path]:
             yield path
 
 
-def _checked_library(context: dg.OpExecutionContext, queue: Queue) -> videos.Health:
+def _checked_library(context: dg.OpExecutionContext, wanted: params.DirectoryScan, queue: Queue) -> videos.Health:
     """How the library is after the scan, which answers the checks of it."""
+    now = datetime.now(UTC)
     with queue.begin() as connection:
         health = videos.health(connection)
-    for finding in library_checks.findings(health):
-        log_evaluation(context, evaluation("library_video", finding))
+        is_whole = isinstance(wanted, params.Scan) and wanted.path is None
+        scanned_at = now if is_whole else jobs.last_scan_at(connection)
+    for finding in library_checks.findings(health, scanned_at, now):
+        log_evaluation(context, evaluation(library_checks.ASSET, finding))
     return health
 
 

@@ -12,7 +12,7 @@ from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.findings import Finding
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.video_notes import VideoNote, What
-from media_pipelines.library_checks import findings, freshness
+from media_pipelines.library_checks import ASSET, findings
 from media_pipelines.ops.checks import evaluation
 from media_pipelines.ops.videos import VIDEO_PARTITIONS
 
@@ -65,33 +65,29 @@ def _carry(instance: dg.DagsterInstance, note: VideoNote) -> None:
 def library_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     found = look(load_settings())
     told, cursor = news(found, json.loads(context.cursor or "{}"), datetime.now(UTC))
-    failed = [finding.name for _, finding in found if not finding.passed]
+    failed = [finding.name for finding in found if not finding.passed]
     return dg.SensorResult(
         skip_reason=dg.SkipReason(f"Did not pass: {', '.join(failed)}." if failed else "All is well."),
-        asset_events=[evaluation(asset, finding) for asset, finding in told],
+        asset_events=[evaluation(ASSET, finding) for finding in told],
         cursor=json.dumps(cursor),
     )
 
 
-def look(settings: Settings) -> list[tuple[str, Finding]]:
-    """What is found now, with the asset that each is about."""
+def look(settings: Settings) -> list[Finding]:
+    """What is found now."""
     with engine_for(settings).begin() as connection:
-        health, scanned_at = videos.health(connection), queue.last_scan_at(connection)
-    of_scan = freshness(scanned_at, datetime.now(UTC))
-    return [*(("library_video", finding) for finding in findings(health)), ("library_scan", of_scan)]
+        return findings(videos.health(connection), queue.last_scan_at(connection), datetime.now(UTC))
 
 
-def news(
-    found: Iterable[tuple[str, Finding]], before: dict[str, Any], now: datetime
-) -> tuple[Sequence[tuple[str, Finding]], dict[str, Any]]:
+def news(found: Iterable[Finding], before: dict[str, Any], now: datetime) -> tuple[Sequence[Finding], dict[str, Any]]:
     """What is worth telling, and what was told of each when. How long ago a scan was is no news, that it is too long
     is."""
     told, after = [], {}
-    for asset, finding in found:
+    for finding in found:
         verdict = [finding.passed, finding.severity.value]
         old_verdict, at = before.get(finding.name, (None, now.isoformat()))
         if verdict != old_verdict or now - datetime.fromisoformat(at) >= _TOLD_AGAIN_AFTER:
-            told.append((asset, finding))
+            told.append(finding)
             at = now.isoformat()
         after[finding.name] = [verdict, at]
     return told, after

@@ -99,9 +99,9 @@ def test_a_rendition_tells_its_job_its_sizes_its_encoder_and_what_it_is_made_of(
         assert isinstance(told[plotted], float), plotted
     assert isinstance(metadata["started"], dg.TimestampMetadataValue)
     output = job.result["outputVideoId"]
-    assert told["output_video"].endswith(f"/assets/library_video?partition={output}")
+    assert told["output_video"].endswith(f"/assets/library_video?view=partitions&partition={output}")
     of_output = plain(materialized(instance, "library_video", output))
-    assert of_output["source_video"].endswith(f"/assets/library_video?partition={video}")
+    assert of_output["source_video"].endswith(f"/assets/library_video?view=partitions&partition={video}")
     assert of_output["source_videos"] == [str(video)]
     assert of_output["job"] == told["job"]
 
@@ -308,14 +308,16 @@ def test_every_scan_answers_the_checks_of_the_whole_library(
     run_job: Any, video: UUID, clip: Path, ffmpeg: Path, instance: dg.DagsterInstance
 ) -> None:
     for name in library_checks.QUESTIONS:
-        assert evaluated(instance, "library_video", name)[0].passed, name
+        assert evaluated(instance, "library_scan", name)[0].passed, name
     for n in range(9):
         make_clip(ffmpeg, clip.with_name(f"{n}.mp4"), seconds=0.2, color=f"0x{n}{n}00ff")
     clip.with_name("broken.mp4").write_bytes(b"no video" * 999)
     run_job("thumbnail_generate", {"videoId": str(video)})
     run_job("scan", {})
-    found = {name: evaluated(instance, "library_video", name)[0] for name in library_checks.QUESTIONS}
-    assert {name: one.passed for name, one in found.items()} == {"readable": False, "present": True, "pictured": False}
+    found = {name: evaluated(instance, "library_scan", name)[0] for name in library_checks.QUESTIONS}
+    assert {name: one.passed for name, one in found.items()} == {
+        "readable": False, "present": True, "pictured": False, "scanned": True,
+    }  # fmt: skip
     assert found["readable"].severity == dg.AssetCheckSeverity.ERROR, "one in eleven"
     assert found["pictured"].severity == dg.AssetCheckSeverity.WARN
 
@@ -335,7 +337,8 @@ def test_every_scan_answers_the_checks_of_the_whole_library(
 def test_a_file_here_and_there_is_worth_a_look_and_many_are_an_error(
     health: Health, failed: dict[str, Severity]
 ) -> None:
-    found = library_checks.findings(health)
+    now = datetime.now(UTC)
+    found = library_checks.findings(health, now, now)
     assert {one.name: one.severity for one in found if not one.passed} == failed
     assert [one.name for one in found] == list(library_checks.QUESTIONS)
 
@@ -350,9 +353,9 @@ def test_a_file_here_and_there_is_worth_a_look_and_many_are_an_error(
 )
 def test_a_library_wants_a_scan_a_day(age: timedelta, passed: bool, severity: Severity) -> None:
     now = datetime.now(UTC)
-    found = library_checks.freshness(now - age, now)
-    assert (found.passed, found.severity) == (passed, severity)
-    assert not library_checks.freshness(None, now).passed
+    found = library_checks.findings(Health(1, 0, 0, 1, 0), now - age, now)[-1]
+    assert (found.name, found.passed, found.severity) == ("scanned", passed, severity)
+    assert not library_checks.findings(Health(1, 0, 0, 1, 0), None, now)[-1].passed
 
 
 def test_the_newest_scan_of_a_whole_folder_is_found_also_in_the_archive(
@@ -376,16 +379,16 @@ def test_a_finding_is_told_when_it_changes_and_then_once_in_a_while(
     add_video(is_valid=True, missing_since=datetime.now(UTC))
     now = datetime.now(UTC)
     told, before = news(look(settings), {}, now)
-    assert {finding.name for _, finding in told} == {"readable", "present", "pictured", "scanned"}
+    assert {finding.name for finding in told} == {"readable", "present", "pictured", "scanned"}
     before = json.loads(json.dumps(before))
     told, before = news(look(settings), before, now + timedelta(hours=1))
     assert told == []
     with database.begin() as connection:
         connection.execute(sa.update(videos_table).values(missing_since=None))
     told, before = news(look(settings), before, now + timedelta(hours=2))
-    assert [finding.name for _, finding in told] == ["present"]
+    assert [finding.name for finding in told] == ["present"]
     told, before = news(look(settings), before, now + timedelta(hours=12))
-    assert "present" not in {finding.name for _, finding in told}
+    assert "present" not in {finding.name for finding in told}
     assert len(told) == 3
 
 
@@ -405,15 +408,22 @@ def test_checks_can_be_executed_by_hand(
     run_job: Any, video: UUID, library: Path, database: sa.Engine, instance: dg.DagsterInstance
 ) -> None:
     assert check_by_hand(instance, "library_scan", "scanned").passed
-    assert check_by_hand(instance, "library_video", "present").passed
+    assert check_by_hand(instance, "library_scan", "present").passed
     never = check_by_hand(instance, "gif", "verified")
-    assert (never.passed, never.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (never.passed, never.severity, never.description) == (
+        False,
+        dg.AssetCheckSeverity.WARN,
+        "No job has answered it yet",
+    )
     job = completed(run_job("compile_gif", {"videoId": str(video)}), database)
     assert check_by_hand(instance, "gif", "verified").passed
     (library / job.result["outputPath"]).unlink()
     gone = check_by_hand(instance, "gif", "verified")
     assert not gone.passed
     assert gone.description == f"{job.result['outputPath']} is gone"
+    run_job("reencode_streaming", {"videoId": str(video), "crf": 51, "minVmaf": 99})
+    failed = check_by_hand(instance, "streaming_rendition", "verified")
+    assert (failed.passed, "VMAF" in str(failed.description)) == (False, True)
 
 
 # The graph
