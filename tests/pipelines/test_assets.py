@@ -26,7 +26,8 @@ from media_pipelines.assets.library import library_video
 from media_pipelines.definitions import defs
 from media_pipelines.journal import Journal
 from media_pipelines.ops.scan import _TOLD_AT_MOST
-from media_pipelines.sensors.library import carry_notes, look, news
+from media_pipelines.sensors.library import carry_notes, library_notes, look, news
+from media_pipelines.sensors.library import library_checks as library_checks_sensor
 from tests.pipelines.conftest import make_clip
 
 NOISY = "library/videos/it's; [1] 'ü'.mp4"
@@ -390,6 +391,25 @@ def test_a_finding_is_told_when_it_changes_and_then_once_in_a_while(
     told, before = news(look(settings), before, now + timedelta(hours=12))
     assert "present" not in {finding.name for finding in told}
     assert len(told) == 3
+
+
+def test_the_sensors_tell_dagster_and_request_no_run(
+    run_job: Any, video: UUID, database: sa.Engine, instance: dg.DagsterInstance
+) -> None:
+    with dg.build_sensor_context(instance=instance) as context:
+        result = library_checks_sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    assert not result.run_requests
+    assert {event.check_name for event in result.asset_events} == set(library_checks.QUESTIONS)
+    with dg.build_sensor_context(instance=instance, cursor=result.cursor) as context:
+        again = library_checks_sensor(context)
+    assert isinstance(again, dg.SensorResult)
+    assert again.asset_events == []
+    with database.begin() as connection:
+        connection.execute(sa.delete(videos_table))
+    with dg.build_sensor_context(instance=instance) as context:
+        assert library_notes(context).skip_message == f"Told: {NOISY} is forgotten."
+        assert library_notes(context).skip_message == "Nothing happened."
 
 
 def check_by_hand(instance: dg.DagsterInstance, asset: str, name: str) -> dg.AssetCheckEvaluation:

@@ -8,11 +8,12 @@ const ICONS = { passed: "circle-check", warn: "triangle-alert", error: "circle-a
 const VERDICTS = { passed: "passed", warn: "did not pass, worth a look", error: "did not pass" };
 
 export function Checks({ checks }) {
-  if (!Array.isArray(checks) || !checks.length) return null;
+  const told = Array.isArray(checks) ? checks.filter((one) => typeof one?.name === "string") : [];
+  if (!told.length) return null;
   return html`
     <section><h3>Checks</h3>
-      <ul class="checks">${checks.map((one) => html`<li key=${one.name} data-verdict=${verdict(one)}>
-        <${Icon} name=${ICONS[verdict(one)]} /><span><b>${words(one.name)}</b> <span class="faint">${VERDICTS[verdict(one)]}</span><small>${one.description}</small></span></li>`)}</ul>
+      <ul class="checks">${told.map((one) => html`<li key=${one.name} data-verdict=${verdict(one)}>
+        <${Icon} name=${ICONS[verdict(one)]} /><span><b>${words(one.name)}</b> <span class="faint">${VERDICTS[verdict(one)]}</span><small>${String(one.description ?? "")}</small></span></li>`)}</ul>
     </section>`;
 }
 
