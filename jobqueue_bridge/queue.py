@@ -454,6 +454,29 @@ def get(connection: sa.Connection, job_id: UUID) -> Job:
     return job_of(row)
 
 
+def last_scan_at(connection: sa.Connection) -> datetime | None:
+    """When the newest completed scan of a whole folder ended, in the queue or the archive; those of files are left
+    out."""
+    is_scan = jobs.c.type == JobType.SCAN.value
+    whole = sa.and_(is_scan, status_in([JobStatus.COMPLETED]), *_names_no_files(jobs.c.params))
+    newest = sa.select(jobs.c.completed_at).where(whole).order_by(jobs.c.created_at.desc()).limit(1)
+    archived = (
+        sa.select(jobs_archive.c.completed_at)
+        .where(
+            jobs_archive.c.type == JobType.SCAN.value,
+            jobs_archive.c.status == JobStatus.COMPLETED.value,
+            *_names_no_files(jobs_archive.c.job["params"]),
+        )
+        .order_by(jobs_archive.c.created_at.desc())
+        .limit(1)
+    )
+    return connection.scalar(newest) or connection.scalar(archived)
+
+
+def _names_no_files(of_scan: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
+    return [of_scan[name].astext.is_(None) for name in ("path", "paths")]
+
+
 def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, UUID]) -> JobNotFound:
     archived = connection.execute(
         sa.select(jobs_archive.c.id, jobs_archive.c.archived_at).where(jobs_archive.c.id.between(*ids)).limit(2)

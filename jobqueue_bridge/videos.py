@@ -92,6 +92,18 @@ class Likeness:
 
 
 @dataclass(frozen=True)
+class Health:
+    """How many videos the library has, and what is wrong with how many. What is made of others is left out of
+    `originals`; nobody has looked at those that are neither valid nor invalid."""
+
+    videos: int
+    invalid: int
+    missing: int
+    originals: int
+    without_picture: int
+
+
+@dataclass(frozen=True)
 class End:
     """The last video of a page."""
 
@@ -283,6 +295,26 @@ def likenesses(connection: sa.Connection) -> list[Likeness]:
         sa.select(*columns).where(videos.c.missing_since.is_(None), videos.c.source_video_id.is_(None))
     )
     return [Likeness(*row) for row in rows]
+
+
+def health(connection: sa.Connection) -> Health:
+    """Of the whole library, in one pass over the table."""
+    present = videos.c.missing_since.is_(None)
+    original = sa.and_(
+        present,
+        videos.c.is_valid.is_(True),
+        videos.c.source_video_id.is_(None),
+        videos.c.directory_type.is_distinct_from("compilations"),
+    )
+    count = sa.func.count()
+    counted = sa.select(
+        count,
+        count.filter(sa.and_(present, videos.c.is_valid.is_(False))),
+        count.filter(~present),
+        count.filter(original),
+        count.filter(sa.and_(original, videos.c.thumbnail_path.is_(None))),
+    ).select_from(videos)
+    return Health(*connection.execute(counted).one())
 
 
 def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, UUID]:

@@ -39,7 +39,8 @@ class Pipeline:
 def _pipeline(kind: JobType, asset: dg.AssetsDefinition, description: str) -> Pipeline:
     definition = dg.define_asset_job(
         kind.value,
-        selection=[asset],
+        # checks by hand would only repeat what the ops have found
+        selection=dg.AssetSelection.assets(asset).without_checks(),
         description=description,
         tags={TYPE_TAG: kind.value, CATEGORY_TAG: NEEDS[kind].category.value},
         executor_def=dg.in_process_executor,

@@ -5,11 +5,11 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from jobqueue_bridge import adoption as rows
 from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.products import TYPE_OF
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines import adoption
-from media_pipelines.products import TYPE_OF
 from media_pipelines.resources.bell import Bell
 
 _LOOK_S = 2.0

@@ -16,6 +16,7 @@ from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from jobqueue_bridge import adoption, lifecycle, queue, videos
 from jobqueue_bridge.errors import InvalidJob, JobAlreadyLive
+from jobqueue_bridge.products import PRODUCTS
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
@@ -23,7 +24,6 @@ from jobqueue_bridge.vocabulary import JobStatus, JobType, Origin
 from media_pipelines.adoption import is_launched_by_hand, kinds_of, take_rows
 from media_pipelines.definitions import defs
 from media_pipelines.pipelines import PIPELINES
-from media_pipelines.products import PRODUCTS
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.sensors.dispatch import admit_ready
 from media_pipelines.sensors.reconcile import reconcile
@@ -364,4 +364,4 @@ def test_the_plan_of_a_run_names_its_jobs_in_the_order_of_their_lineage(instance
 
 @pytest.mark.parametrize("kind", list(PIPELINES))
 def test_each_pipeline_makes_the_asset_of_its_type(kind: JobType) -> None:
-    assert PIPELINES[kind].asset.key.to_user_string() == PRODUCTS[kind]
+    assert PIPELINES[kind].asset.key.to_user_string() == PRODUCTS[kind].asset
