@@ -17,6 +17,7 @@ import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { actionsOn, typeIcon, typeLabel } from "../vocabulary.js";
 import { Attempts } from "./attempts.js";
 import { Facts } from "./facts.js";
+import { Family } from "./family.js";
 import { JobLog } from "./job-log.js";
 import { JobResult } from "./job-result.js";
 
@@ -60,6 +61,7 @@ export function JobPanel({ id }) {
           ${details?.archivedAt && html`<p class="hint">In the archive since <${Ago} at=${details.archivedAt} />: it can be read, and not changed any more.</p>`}
           <${JobResult} job=${job} />
           <${JobLog} id=${id} job=${job} stored=${details?.log} archived=${Boolean(details?.archivedAt)} />
+          <${Family} job=${job} />
           <${Facts} job=${job} />
           ${details && html`<${Attempts} attempts=${details.attempts} />`}
         </div>`}
