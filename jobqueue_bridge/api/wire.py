@@ -282,6 +282,7 @@ class Job(Wire):
     error: str | None
     result: Any = Field(description="What it made. `checks`: what verifying that has found, also of a failed job.")
     parent_id: UUID | None = Field(description="The job that must complete first.")
+    held: bool = Field(default=False, description="Waits for its parent, or for whoever lifts it: not admitted so far.")
     version: int = Field(description="Grows with every change: of two states of a job, the higher one is the later.")
 
 

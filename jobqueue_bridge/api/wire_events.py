@@ -8,8 +8,8 @@ from jobqueue_bridge.api.events import Event
 from jobqueue_bridge.api.wire import Job
 from jobqueue_bridge.vocabulary import FINAL
 
-# Of a job's row: they may be large, and change nothing on the way. Texts are cut.
-UNTOLD = {"params", "result", "gpu"}
+# Of a job's row: they may be large, and change nothing on the way; `waitingReason` tells who is held. Texts are cut.
+UNTOLD = {"params", "result", "gpu", "held"}
 _TEXT_MOST = 1000
 
 

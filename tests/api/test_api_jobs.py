@@ -59,6 +59,43 @@ def test_a_schema_tells_defaults_limits_and_meaning(api: httpx.Client) -> None:
 # Creating
 
 
+def test_a_job_may_wait_for_another(api: httpx.Client, add_job: Add) -> None:
+    parent = add_job()
+    child = api.post(JOBS, json={"type": "scan", "parentId": str(parent)}).raise_for_status().json()
+    assert (child["parentId"], child["held"], child["status"]) == (str(parent), True, "pending")
+    assert child["waitingReason"] == f"waits for its parent: compile_random {str(parent)[:8]}"
+    assert api.get(f"{JOBS}/{child['id']}").json()["queuePosition"] is None
+    for query, found in ({"parentId": str(parent)}, [child["id"]]), ({"parentId": child["id"]}, []):
+        listed = api.get(JOBS, params=query).raise_for_status().json()
+        assert [job["id"] for job in listed["data"]] == found
+        assert listed["pagination"]["total"] == len(found)
+    chosen = {"action": "cancel", "filter": {"parentId": str(parent)}}
+    assert api.post(f"{JOBS}/bulk", json=chosen).json()["done"] == 1
+    assert api.get(f"{JOBS}/{parent}").json()["status"] == "pending"
+
+
+def test_a_job_cannot_wait_for_one_that_is_not_there(api: httpx.Client) -> None:
+    unknown = str(uuid4())
+    refused = problem(api.post(JOBS, json={"type": "scan", "parentId": unknown}), 422)
+    assert refused["errors"] == [{"field": "parentId", "problem": f"there is no job {unknown}"}]
+    assert problem(api.post(JOBS, json={"type": "scan", "parentId": "7"}), 422)["errors"][0]["field"] == "parentId"
+    assert problem(api.get(JOBS, params={"parentId": "x"}), 422)["errors"][0]["field"] == "parentId"
+    assert api.get(JOBS).json()["data"] == []
+
+
+def test_a_job_that_has_lost_its_parent_is_retried_by_force_alone(
+    api: httpx.Client, add_job: Add, connection: sa.Connection
+) -> None:
+    parent = add_job()
+    child = api.post(JOBS, json={"type": "scan", "parentId": str(parent)}).json()["id"]
+    connection.execute(sa.delete(jobs).where(jobs.c.id == parent))
+    assert api.get(f"{JOBS}/{child}").json()["status"] == "cancelled"
+    refused = problem(api.post(f"{JOBS}/{child}/retry"), 409)
+    assert (refused["type"], refused["jobId"]) == ("urn:media-pipelines:problem:parent-lost", child)
+    again = api.post(f"{JOBS}/{child}/retry", json={"force": True}).raise_for_status().json()
+    assert (again["status"], again["held"]) == ("pending", False)
+
+
 def test_a_created_job_is_answered_with_what_the_specification_names(api: httpx.Client) -> None:
     response = api.post(JOBS, json={"type": "scan", "params": {"directoryType": "videos", "skipExisting": True}})
 

@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import lease, queue, retention
 from jobqueue_bridge.retry import Backoff
-from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.tables import jobs
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.platform import lock
@@ -86,6 +86,34 @@ def test_bad_usage_of_create_says_what_is_wrong_and_ends_with_two(
     assert ended.code == 2, ended.err
     assert said in ended.err
     assert ended.out == ""
+    assert connection.scalar(sa.select(sa.func.count()).select_from(jobs)) == 0
+
+
+@pytest.mark.parametrize("digits", [8, 36])
+def test_a_job_may_come_after_another_which_show_tells(
+    cli: Cli, add_job: Add, connection: sa.Connection, digits: int
+) -> None:
+    parent = add_job("scan")
+    created = cli("jobs", "create", "compile_random", "--after", str(parent)[:digits])
+    assert created.code == 0
+    assert created.out.strip().endswith(f"is pending: waits for its parent: scan {str(parent)[:8]}")
+    (child,) = queue.children(connection, parent, limit=2)
+    assert f"Parent:      scan {parent} is pending\n" in cli("jobs", "show", str(child.id)).out
+    shown = cli("jobs", "show", str(parent)).out
+    assert f"Children:\n  compile_random {child.id} is pending\n" in shown
+    connection.execute(sa.update(jobs).where(jobs.c.id == parent).values(status="failed", error="no such \x1b[31mfile"))
+    waits = f"Waits:       its parent scan {str(parent)[:8]} failed: no such "
+    assert waits in cli("jobs", "show", str(child.id)).out
+    assert "\x1b" not in cli("jobs", "show", str(child.id)).out
+
+
+def test_a_job_after_one_that_is_not_there_is_refused(cli: Cli, database: sa.Engine, connection: sa.Connection) -> None:
+    assert cli("jobs", "create", "scan", "--after", "beef").code == 2
+    parent = queue.enqueue(connection, queue.NewJob("scan", {}), load_settings()).id
+    connection.execute(sa.update(jobs).where(jobs.c.id == parent).values(status="failed"))
+    assert sum(retention.archive_finished(database)) == 1
+    refused = cli("jobs", "create", "scan", "--after", str(parent)[:8])
+    assert (refused.code, f"parentId: job {parent} is failed and in the archive" in refused.err) == (2, True)
     assert connection.scalar(sa.select(sa.func.count()).select_from(jobs)) == 0
 
 

@@ -36,7 +36,9 @@ def map_body(context: Any, body: Any) -> Any:
     """Videos that are there, in what names one; and of the jobs that are asked for, a half that can be run."""
     if not isinstance(body, dict) or _PICK.random() < 0.5:
         return body
-    if context.operation.label == "POST /api/media/jobs" and set(body) <= {"type", "params", "priority"}:
+    if _is_id(body.get("parentId")):
+        body = {**body, "parentId": _PICK.choice(_KNOWN["jobs"])}
+    if context.operation.label == "POST /api/media/jobs" and set(body) <= {"type", "params", "priority", "parentId"}:
         return {**body, **_PICK.choice(_KNOWN["requests"])} if _may_be_a_type(body.get("type")) else body
     return {**body, "videoId": _PICK.choice(_KNOWN["videos"])} if _is_id(body.get("videoId")) else body
 

@@ -307,7 +307,7 @@ def test_a_run_of_a_compilation_makes_that_partition_anew(
     ("partition", "config", "said"),
     [
         ("nonsense", {}, "params.videoId"),
-        (str(uuid4()), {}, "there is no video"),
+        (str(UUID(int=1)), {}, "there is no video"),
         (None, {"width": 0}, "params.width"),
     ],
 )

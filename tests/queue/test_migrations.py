@@ -264,6 +264,20 @@ def test_the_old_program_goes_on_inserting_what_it_knows(adopted: sa.Engine, run
     assert inserted == [(0, "", 4000, 0, 3, "sql", 0, True)]
 
 
+def test_rows_that_were_there_wait_for_nobody_and_new_ones_may(
+    adopted: sa.Engine, run: Callable[..., list[Any]]
+) -> None:
+    assert run("SELECT DISTINCT held, held_by_parent FROM jobs") == [(False, False)]
+    insert = "INSERT INTO jobs (type, params, resource_category, parent_id) VALUES ('scan', '{}', 'cpu', '%s')"
+    ((old,),) = run("SELECT id FROM jobs WHERE status = 'running' AND type = 'scan'")
+    run(insert % old)
+    assert run("SELECT held, waiting_reason FROM jobs WHERE parent_id IS NOT NULL") == [
+        (True, f"waits for its parent: scan {str(old)[:8]}")
+    ]
+    run("UPDATE jobs SET status = 'completed' WHERE status = 'running'")  # as its old worker does
+    assert run("SELECT held, waiting_reason FROM jobs WHERE parent_id IS NOT NULL") == [(False, None)]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_times_are_utc_whatever_zone_the_old_program_is_in(
     adopted: sa.Engine, run: Callable[..., list[Any]], zone: str

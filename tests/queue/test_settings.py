@@ -11,7 +11,7 @@ import tzlocal
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.errors import InvalidSettings
 from jobqueue_bridge.settings import Settings, as_text, load_settings, origin_of, variable_of
-from jobqueue_bridge.vocabulary import ResourceCategory
+from jobqueue_bridge.vocabulary import JobType, ResourceCategory
 from media_pipelines.platform.programs import environment
 
 Configure = Callable[[str], None]
@@ -397,3 +397,72 @@ def test_links_lead_to_where_people_find_the_page(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert load_settings().jobs_page == address
+
+
+# The chain of a new video
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "on_new_video: [validate, thumbnail_generate]",
+        "on_new_video:\n- validate\n- {type: thumbnail_generate}",
+        "on_new_video: 'validate, thumbnail_generate,'",
+        """on_new_video: '["validate", {"type": "thumbnail_generate"}]'""",
+    ],
+)
+def test_what_a_new_video_gets_is_a_list_of_types(configure: Configure, given: str) -> None:
+    configure(given)
+    assert [(link.type, link.params, link.priority) for link in load_settings().on_new_video] == [
+        (JobType.VALIDATE, {}, 5),
+        (JobType.THUMBNAIL_GENERATE, {}, 5),
+    ]
+
+
+def test_a_job_of_the_chain_may_have_params_and_a_priority_and_reaches_the_platforms_processes(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("on_new_video:\n- type: reencode_streaming\n  params: {crf: 26}\n  priority: 7\n- validate")
+    settings = load_settings()
+    first = settings.on_new_video[0]
+    assert (first.type, first.params_for("x"), first.priority) == ("reencode_streaming", {"crf": 26, "videoId": "x"}, 7)
+    monkeypatch.setenv("MEDIA_ON_NEW_VIDEO", environment(settings)["MEDIA_ON_NEW_VIDEO"])
+    configure("")
+    assert load_settings().on_new_video == settings.on_new_video
+
+
+@pytest.mark.parametrize("empty", ["", "on_new_video: []", "on_new_video:", "on_new_video: ''", "on_new_video: ','"])
+def test_without_it_a_new_video_gets_nothing(configure: Configure, empty: str) -> None:
+    configure(empty)
+    assert load_settings().on_new_video == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        ("[nonsense]", "MEDIA_ON_NEW_VIDEO.0.type", "'nonsense' is no job type; there are clip_generate, "),
+        ("[validate, scan]", "MEDIA_ON_NEW_VIDEO.1.type", "'scan' is about no single video; there are "),
+        ("[compile_quad]", "MEDIA_ON_NEW_VIDEO.0.type", "'compile_quad' is about no single video"),
+        ("[move_to_library]", "MEDIA_ON_NEW_VIDEO.0", "move_to_library: params.directoryType: Field required"),
+        ("[transcode]", "MEDIA_ON_NEW_VIDEO.0", "transcode: params.policy: Field required"),
+        ("[{type: validate, params: {videoId: x}}]", "MEDIA_ON_NEW_VIDEO.0", "videoId differs from video to video"),
+        ("[{type: reencode_streaming, params: {outputPath: a.mp4}}]", "MEDIA_ON_NEW_VIDEO.0", "outputPath differs"),
+        ("[{type: reencode_streaming, params: {crf: 99}}]", "MEDIA_ON_NEW_VIDEO.0", "params.crf: Input should be less"),
+        ("[{type: validate, params: {deep: true}}]", "MEDIA_ON_NEW_VIDEO.0", "params.deep: unknown parameter"),
+        ("[{type: validate, priority: 11}]", "MEDIA_ON_NEW_VIDEO.0.priority", "less than or equal to 10"),
+        ("[{type: validate, when: now}]", "MEDIA_ON_NEW_VIDEO.0.when", "there is no such setting"),
+        ("[{params: {}}]", "MEDIA_ON_NEW_VIDEO.0.type", "Field required"),
+        ("[[validate]]", "MEDIA_ON_NEW_VIDEO.0", "valid dictionary"),
+        ("{type: validate}", "MEDIA_ON_NEW_VIDEO", "expected a list of job types"),
+        ("7", "MEDIA_ON_NEW_VIDEO", "expected a list of job types"),
+        ("'[validate'", "MEDIA_ON_NEW_VIDEO", "is no JSON such as"),
+        ("[scene_extract]\ntotal_vram_mb: 4000", "MEDIA_ON_NEW_VIDEO", "scene_extract needs 8000 MB of VRAM"),
+    ],
+)
+def test_a_chain_that_could_never_run_is_refused_and_says_where(
+    configure: Configure, given: str, field: str, said: str
+) -> None:
+    configure(f"on_new_video: {given}")
+    problems = refused()
+    assert list(problems) == [field]
+    assert said in problems[field]

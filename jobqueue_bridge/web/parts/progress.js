@@ -2,6 +2,7 @@
 
 import { duration, summary } from "../format.js";
 import { html } from "../html.js";
+import { JobLink } from "./job-link.js";
 import { Ago, Took } from "./when.js";
 
 export function Progress({ job }) {
@@ -25,6 +26,7 @@ function Waiting({ job }) {
   }
   const place = job.queuePosition ? `#${job.queuePosition} in line` : "";
   const text = [place, job.waitingReason].filter(Boolean).join(" · ");
+  if (job.parentId && job.waitingReason) return html`<p class="line" title=${job.waitingReason}><${JobLink} id=${job.parentId}>${text}</${JobLink}></p>`;
   return html`<p class="line" title=${job.waitingReason}>${text || "–"}</p>`;
 }
 

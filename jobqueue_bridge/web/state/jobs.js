@@ -9,7 +9,7 @@ import { speak } from "./notices.js";
 import { route } from "./route.js";
 import { signedIn } from "./session.js";
 
-export const FILTERS = ["status", "type", "resourceCategory", "videoId", "text", "createdFrom", "createdTo"];
+export const FILTERS = ["status", "type", "resourceCategory", "videoId", "parentId", "text", "createdFrom", "createdTo"];
 const SEVERAL = ["status", "type", "resourceCategory"];
 export const SIZES = [25, 50, 100, 200];
 const REFETCH_MS = 1000;

@@ -17,6 +17,7 @@ import { actionsOn, typeIcon, typeLabel } from "../vocabulary.js";
 import { Attempts } from "./attempts.js";
 import { Checks } from "./checks.js";
 import { Facts } from "./facts.js";
+import { Family } from "./family.js";
 import { JobLog } from "./job-log.js";
 import { JobResult } from "./job-result.js";
 
@@ -61,6 +62,7 @@ export function JobPanel({ id }) {
           <${JobResult} job=${job} />
           <${Checks} checks=${job.result?.checks} />
           <${JobLog} id=${id} job=${job} stored=${details?.log} archived=${Boolean(details?.archivedAt)} />
+          <${Family} job=${job} />
           <${Facts} job=${job} />
           ${details && html`<${Attempts} attempts=${details.attempts} />`}
         </div>`}

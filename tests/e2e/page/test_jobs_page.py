@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
+from jobqueue_bridge import lifecycle
 from jobqueue_bridge.tables import jobs
 from tests.e2e.conftest import Platform, eventually
 from tests.e2e.page.conftest import PHONE, sign_in
@@ -232,6 +233,29 @@ def test_why_moments_were_chosen_is_shown_with_the_result(
     expect(panel.locator(".segments li")).to_have_count(1)
     expect(panel.locator(".engines li")).to_have_count(5)
     shoot(page, "why")
+
+
+def test_jobs_that_wait_for_another_lead_to_it_and_back(
+    page: Page, platform: Platform, paused_jobs: list[UUID], shoot: Shoot
+) -> None:
+    parent = paused_jobs[0]
+    child = platform.enqueue("compile_random", {"seed": 77}, parent_id=parent).id
+    panel = page.get_by_role("complementary", name="Job details")
+    waits = row_of(page, child).get_by_role("link", name="waits for its parent: compile_random")
+    waits.click()
+
+    expect(panel.get_by_role("heading", level=2)).to_contain_text(str(parent)[:8])
+    expect(panel.get_by_role("listitem").filter(has_text="Before")).to_contain_text("Pending")
+    shoot(page, "children")
+    panel.get_by_role("link", name=str(child)[:8]).click()
+    expect(panel.get_by_role("heading", level=2)).to_contain_text(str(child)[:8])
+    expect(panel.get_by_role("listitem").filter(has_text="After")).to_contain_text("Paused")
+    with platform.engine.begin() as connection:
+        lifecycle.cancel(connection, parent)
+    expect(row_of(page, child)).to_contain_text("was cancelled; retry it, or cancel this")
+    with platform.engine.begin() as connection:
+        lifecycle.cancel(connection, child)
+    expect(row_of(page, child)).to_have_attribute("data-status", "cancelled")
 
 
 def test_a_priority_is_changed(page: Page, platform: Platform, paused_jobs: list[UUID]) -> None:
