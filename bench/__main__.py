@@ -6,7 +6,21 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import ai, api, cancel, encode, film, idle, latency, scan, throughput
+from bench import (
+    ai,
+    api,
+    arrivals,
+    cancel,
+    dagster_scale,
+    encode,
+    film,
+    idle,
+    latency,
+    memory,
+    report,
+    scan,
+    throughput,
+)
 from bench import compile as compiling
 from bench.figures import Figure, show
 from jobqueue_bridge.settings import Settings
@@ -21,11 +35,15 @@ PARTS: dict[str, Callable[[Settings], list[Figure]]] = {
     "quad": compiling.quad,
     "join": compiling.join,
     "scan": scan.measure,
+    "arrivals": arrivals.measure,
     "api": api.measure,
+    "report": report.measure,
     "ai": ai.measure,
     "film": film.measure,
+    "dagster": dagster_scale.measure,
+    "memory": memory.measure,
 }
-_ONLY_BY_NAME = {"film"}
+_ONLY_BY_NAME = {"film", "dagster", "memory"}
 
 
 def main() -> int:

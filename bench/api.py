@@ -24,7 +24,6 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
 from media_pipelines.platform.postgres import Cluster, ensure_database
 
-_DATABASE = "bench_api"
 _FINISHED, _WAITING = 999_000, 1_000
 _CLIENTS, _REQUESTS_EACH, _PROMISED_MS = 8, 150, 50.0
 _PROMISED_OF_TEXT_MS = 250.0  # a word that stands in 20,000 errors
@@ -69,24 +68,34 @@ _READINGS = {
 
 @contextmanager
 def _queue_of_a_million(settings: Settings) -> Iterator[Settings]:
-    """In a database of its own beside the platform's, which goes again."""
+    with own_database(settings, "bench_api") as own:
+        with engine_for(own).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            fill(connection)
+            history.fold(connection)  # as the reconciler does
+            connection.execute(sa.text("VACUUM ANALYZE"))
+        yield own
+
+
+def fill(connection: sa.Connection) -> None:
+    for first in range(0, _FINISHED + _WAITING, 50_000):
+        rows = {"first": first, "last": first + 49_999, "waiting_from": _FINISHED}
+        connection.execute(sa.text(_BATCH), rows)
+
+
+@contextmanager
+def own_database(settings: Settings, name: str) -> Iterator[Settings]:
+    """A migrated database beside the platform's, which goes again."""
     cluster = Cluster(settings.postgres_data, settings.postgres_socket_dir)
-    ensure_database(cluster, _DATABASE)
-    url = settings.queue_url.set(drivername="postgresql", database=_DATABASE).render_as_string(hide_password=False)
+    ensure_database(cluster, name)
+    url = settings.queue_url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
     own = settings.model_copy(update={"database_url": url, "api_writes_per_minute": 0, "api_port": _free_port()})
     try:
         migrate(own)
-        with engine_for(own).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for first in range(0, _FINISHED + _WAITING, 50_000):
-                rows = {"first": first, "last": first + 49_999, "waiting_from": _FINISHED}
-                connection.execute(sa.text(_BATCH), rows)
-            history.fold(connection)  # as the reconciler does
-            connection.execute(sa.text("VACUUM ANALYZE"))
         yield own
     finally:
         engine_for(own).dispose()
         with engine_for(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {_DATABASE} WITH (FORCE)"))
+            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
 def _free_port() -> int:

@@ -24,7 +24,7 @@ _RESULT = sa.text("SELECT result FROM jobs WHERE id = :id")
 
 def measure(settings: Settings) -> list[Figure]:
     """From the claim to the completed row. The reference probes every tenth file, and is taken times ten."""
-    folder = settings.media_library_path / "library/bench-scan"
+    folder = settings.media_library_path / "bench-scan"  # not below library/, whose sensor would be first
     paths = _files(settings, folder)
     program, reference_s = _serial(settings, paths[:: _FILES // _REFERENCE_FILES])
     first_s = _scan(settings, folder, "new")

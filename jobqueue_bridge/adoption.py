@@ -65,7 +65,8 @@ def _take_over(connection: sa.Connection, job: Job, asked: NewJob) -> Job:
     """A job that failed or was cancelled begins again; one that waits for its retry waits for the run instead."""
     if job.status in FINAL:
         job = lifecycle.retry(connection, job.id, force=True)
-    values = {"waiting_run_id": asked.waiting_run_id, "held": True, "retry_after": None, "waiting_reason": NOT_BEGUN}
+    run = {"waiting_run_id": asked.waiting_run_id, "run_id": asked.waiting_run_id}
+    values = {**run, "held": True, "retry_after": None, "waiting_reason": NOT_BEGUN}
     row = connection.execute(
         sa.update(jobs)
         .where(jobs.c.id == job.id, queue.status_in([JobStatus.PENDING]), jobs.c.waiting_run_id.is_(None))
@@ -118,20 +119,21 @@ def arrive(connection: sa.Connection, job_id: UUID, run_id: str) -> Job | None:
     return None if row is None else queue.job_of(row)
 
 
-def let_go(connection: sa.Connection, job_id: UUID, run_id: str) -> JobStatus | None:
-    """Its run is gone before it began: the dispatcher asks for another. None: it was moved meanwhile."""
-    status = connection.scalar(
+def let_go(connection: sa.Connection, run_id: str) -> list[Job]:
+    """Its run is gone before it came to them: the dispatcher asks for others."""
+    rows = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.waiting_run_id == run_id, queue.status_in(_UNBEGUN))
+        .where(jobs.c.waiting_run_id == run_id, queue.status_in(_UNBEGUN))
         .values(
             waiting_run_id=None,
+            run_id=None,
             held=sa.and_(jobs.c.held, jobs.c.held_by_parent),
             status=sa.case((jobs.c.status == JobStatus.QUEUED.value, JobStatus.PENDING.value), else_=jobs.c.status),
             waiting_reason=None,
         )
-        .returning(jobs.c.status)
+        .returning(*queue.COLUMNS)
     )
-    return None if status is None else JobStatus(status)
+    return [queue.job_of(row) for row in rows]
 
 
 def cancel(connection: sa.Connection, job_ids: Sequence[UUID]) -> list[UUID]:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from jobqueue_bridge.queue import is_ready
 from jobqueue_bridge.settings import DAGSTER_SCHEMA
+from jobqueue_bridge.stats import oldest_ready
 from jobqueue_bridge.tables import (
     job_attempts,
     job_leases,
@@ -69,7 +69,7 @@ def look(connection: sa.Connection) -> Condition:
 
 def waiting(connection: sa.Connection) -> Waiting:
     """By the indexes of the ready and the newest jobs alone."""
-    oldest = sa.select(sa.func.min(jobs.c.created_at)).where(is_ready()).scalar_subquery()
+    oldest = oldest_ready()
     newest = sa.select(jobs.c.started_at).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(1000).subquery()
     last = sa.select(sa.func.max(newest.c.started_at)).scalar_subquery()
     active = sa.or_(*(jobs.c.status == sa.literal_column(f"'{status.value}'") for status in sorted(ACTIVE)))

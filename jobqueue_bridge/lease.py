@@ -140,6 +140,14 @@ def announce_output(connection: sa.Connection, lease: Lease, path: str, size_byt
     _change(connection, lease, result={**facts, "publishing": path, "sizeBytes": size_bytes})
 
 
+def note_checks(connection: sa.Connection, lease: Lease, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Beside what the result holds: what checks have found, of an attempt that does not complete. Raises LeaseLost."""
+    is_object = sa.func.jsonb_typeof(jobs.c.result) == "object"
+    so_far = sa.case((is_object, jobs.c.result), else_=sa.cast({}, pg.JSONB))
+    added = sa.cast({"checks": [dict(check) for check in checks]}, pg.JSONB)
+    _change(connection, lease, result=so_far.op("||")(added))
+
+
 def complete(connection: sa.Connection, lease: Lease, result: Mapping[str, Any]) -> None:
     """running → completed, in one fenced statement. Raises LeaseLost or JobPaused."""
     _end(connection, lease, status=JobStatus.COMPLETED.value, progress=100, result=dict(result))

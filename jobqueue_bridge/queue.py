@@ -6,8 +6,9 @@ trigger's work, because other programs move jobs, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -56,6 +57,7 @@ from jobqueue_bridge.vocabulary import (
 _WEIGHED_PER_CATEGORY = 200
 _POSITIONS_WRITTEN = 50
 _DISPATCH_LOCK = 7_261_114_002
+_ARRIVALS_LOCK = 7_261_114_017
 LOG_TAIL_BYTES = 10_000
 
 
@@ -312,11 +314,7 @@ def enqueue_chains(connection: sa.Connection, chains: Sequence[Sequence[NewJob]]
             for number, chain in enumerate(chains)
             if at < len(chain)
         ]
-        # whatever goes by age meets a parent before its children, although all are of one transaction
-        created_at = sa.type_coerce(utcnow() + timedelta(microseconds=at), jobs.c.created_at.type)
-        statement = pg.insert(jobs).values(created_at=created_at).on_conflict_do_nothing(**_WHILE_LIVE)
-        rows = [{"id": link.id, **_values(link.job, link.checked, JobStatus.PENDING)} for link in links]
-        inserted = set(connection.scalars(statement.returning(jobs.c.id), rows))
+        inserted = _insert_all(connection, links, at)
         added += len(inserted)
         for link in links:
             parents[link.chain] = link.id if link.id in inserted else _twin(connection, link)
@@ -331,6 +329,29 @@ class _Link:
     id: UUID
     job: NewJob
     checked: Checked
+
+
+def _insert_all(connection: sa.Connection, links: Sequence[_Link], at: int) -> set[UUID]:
+    """Those that no live job does already. All in one parameter: to number twelve of each would take most of the time.
+
+    `at`: the place in the chain, as microseconds of age, so that whatever goes by age meets a parent before its
+    children, although all are of one transaction.
+    """
+    rows = [{"id": link.id, **_values(link.job, link.checked, JobStatus.PENDING)} for link in links]
+    names = list(rows[0])
+    given = sa.bindparam("rows", [_plain(row) for row in rows], type_=pg.JSONB)
+    row = (
+        sa.func.jsonb_to_recordset(given)
+        .table_valued(*(sa.column(name, jobs.c[name].type) for name in names), name="row")
+        .render_derived(with_types=True)
+    )
+    created_at = utcnow() + sa.func.make_interval(0, 0, 0, 0, 0, 0, at / 1e6)
+    inserted = pg.insert(jobs).from_select([*names, "created_at"], sa.select(*row.c, created_at))
+    return set(connection.scalars(inserted.on_conflict_do_nothing(**_WHILE_LIVE).returning(jobs.c.id)))
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
 
 
 def _check_all(
@@ -400,6 +421,7 @@ def _of_its_run(job: NewJob) -> dict[str, Any]:
     return {
         "held": True,
         "waiting_run_id": job.waiting_run_id,
+        "run_id": job.waiting_run_id,
         "waiting_reason": "its run waits in Dagster's queue",
         "partition_key": job.partition_key,
     }
@@ -430,6 +452,29 @@ def get(connection: sa.Connection, job_id: UUID) -> Job:
     if row is None:
         raise _absent(connection, job_id, (job_id, job_id))
     return job_of(row)
+
+
+def last_scan_at(connection: sa.Connection) -> datetime | None:
+    """When the newest completed scan of a whole folder ended, in the queue or the archive; those of files are left
+    out."""
+    is_scan = jobs.c.type == JobType.SCAN.value
+    whole = sa.and_(is_scan, status_in([JobStatus.COMPLETED]), *_names_no_files(jobs.c.params))
+    newest = sa.select(jobs.c.completed_at).where(whole).order_by(jobs.c.created_at.desc()).limit(1)
+    archived = (
+        sa.select(jobs_archive.c.completed_at)
+        .where(
+            jobs_archive.c.type == JobType.SCAN.value,
+            jobs_archive.c.status == JobStatus.COMPLETED.value,
+            *_names_no_files(jobs_archive.c.job["params"]),
+        )
+        .order_by(jobs_archive.c.created_at.desc())
+        .limit(1)
+    )
+    return connection.scalar(newest) or connection.scalar(archived)
+
+
+def _names_no_files(of_scan: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
+    return [of_scan[name].astext.is_(None) for name in ("path", "paths")]
 
 
 def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, UUID]) -> JobNotFound:
@@ -680,6 +725,20 @@ def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, va
 def lock_dispatch(connection: sa.Connection) -> bool:
     """One dispatcher at a time, until the transaction ends. False: another one is at it."""
     return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))))
+
+
+def wait_for_arrivals(connection: sa.Connection) -> None:
+    """Whoever asks for scans of files that have come does so alone, until the transaction ends."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ARRIVALS_LOCK)))
+
+
+def params_of_live(connection: sa.Connection, kind: JobType) -> list[params.Params]:
+    """Of all live jobs of a type; without those that another program wrote and that can never run."""
+    found = []
+    for raw in connection.scalars(sa.select(jobs.c.params).where(jobs.c.type == kind.value, status_in(LIVE))):
+        with suppress(InvalidJob):
+            found.append(params.parse(kind, raw))
+    return found
 
 
 def wait_for_dispatch(connection: sa.Connection) -> None:

@@ -44,6 +44,8 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
 _AI_ROLES = ("shots", "tags", "embedding", "faces", "audio", "transcript", "text")
 _AI_REFERENCE = re.compile(r"(packaged|classical|path|hf):\S(.*\S)?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_ADDRESS = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~/-]*)?")
+WILDCARD_HOSTS = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, never bound
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, of which "/.s.PGSQL.5432" takes 14
 
 
@@ -52,6 +54,14 @@ class Shutdown(StrEnum):
 
     HAND_BACK = "hand_back"
     FINISH = "finish"
+
+
+class Watching(StrEnum):
+    """How new files are noticed."""
+
+    AUTO = "auto"
+    EVENTS = "events"
+    POLLING = "polling"
 
 
 class LogFormat(StrEnum):
@@ -137,6 +147,18 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", validation_alias="MEDIA_API_HOST")
     api_port: int = Field(default=4100, ge=1, le=65535, validation_alias="MEDIA_API_PORT")
+    public_url: str = Field(
+        default="",
+        validation_alias="MEDIA_PUBLIC_URL",
+        description="Where people find the Jobs page, for links to it: https://media.example. Empty: where the API "
+        "listens.",
+    )
+    source_url: str = Field(
+        default="",
+        validation_alias="MEDIA_SOURCE_URL",
+        description="Where the code is read, for links from assets to it: https://git.example/media/tree/main. Empty: "
+        "the files of this machine.",
+    )
     dagster_host: str = Field(default="127.0.0.1", validation_alias="MEDIA_DAGSTER_HOST")
     dagster_port: int = Field(default=3000, ge=1, le=65535, validation_alias="MEDIA_DAGSTER_PORT")
     jwt_secret: str = Field(
@@ -252,7 +274,13 @@ class Settings(BaseSettings):
         default=10,
         ge=0,
         validation_alias="MEDIA_INBOX_STABLE_SECONDS",
-        description="A file in inbox/ is taken once its size and time have not changed for this long.",
+        description="A file in inbox/ or library/ is taken once it has not changed for this long.",
+    )
+    watch: Watching = Field(
+        default=Watching.AUTO,
+        validation_alias="MEDIA_WATCH",
+        description="How files in inbox/ and library/ are noticed: events of the kernel, polling, or auto: events "
+        "where the file system has them.",
     )
     on_new_video: Annotated[tuple[new_video.Link, ...], NoDecode] = Field(
         default=(),
@@ -414,6 +442,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin such as https://admin.example:8443")
         return value
 
+    @field_validator("public_url", "source_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and not _ADDRESS.fullmatch(value):
+            raise ValueError(f"{value!r} is no address such as https://media.example/jobs")
+        return value.rstrip("/")
+
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: str) -> str:
@@ -474,16 +509,6 @@ class Settings(BaseSettings):
             raise ValueError(f"expected a list of webhooks, each with a url, got {value!r}")
         return given
 
-    @field_validator("automation", mode="before")
-    @classmethod
-    def _are_automated(cls, value: Any) -> tuple[str, ...]:
-        given = value.replace(",", " ").split() if isinstance(value, str) else () if value is None else value
-        if not isinstance(given, list | tuple):
-            raise ValueError(f"expected names such as thumbnail, got {value!r}")
-        if unknown := [name for name in given if name not in AUTOMATED]:
-            raise ValueError(f"{unknown[0]!r} is not made by itself; {', '.join(AUTOMATED)} can be")
-        return tuple(dict.fromkeys(given))
-
     @field_validator("on_new_video", mode="before")
     @classmethod
     def _is_a_chain(cls, value: Any) -> Sequence[Any]:
@@ -509,6 +534,16 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("automation", mode="before")
+    @classmethod
+    def _are_automated(cls, value: Any) -> tuple[str, ...]:
+        given = value.replace(",", " ").split() if isinstance(value, str) else () if value is None else value
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"expected names such as thumbnail, got {value!r}")
+        if unknown := [name for name in given if name not in AUTOMATED]:
+            raise ValueError(f"{unknown[0]!r} is not made by itself; {', '.join(AUTOMATED)} can be")
+        return tuple(dict.fromkeys(given))
+
     @field_validator("nightly_compilation_timezone", "timezone")
     @classmethod
     def _is_timezone(cls, value: str) -> str:
@@ -531,6 +566,12 @@ class Settings(BaseSettings):
     @property
     def cors_origins(self) -> list[str]:
         return self.api_cors_origins.replace(",", " ").split()
+
+    @property
+    def jobs_page(self) -> str:
+        """The address of the Jobs page, as a reader of a link needs it."""
+        host = "localhost" if self.api_host in WILDCARD_HOSTS else self.api_host
+        return self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def embedded(self) -> bool:

@@ -104,9 +104,9 @@ def _vram_by_gpu() -> sa.Select[int | None, int]:
     return sa.select(gpu, declared).where(status_in([JobStatus.RUNNING])).group_by(gpu)
 
 
-def _oldest_ready() -> sa.ScalarSelect[datetime]:
-    """From the head of each category's line at each priority: looked for by age alone, all that have ended would be
-    passed over first."""
+def oldest_ready() -> sa.ScalarSelect[datetime]:
+    """When the eldest ready job came. From the head of each category's line at each priority: looked for by age alone,
+    all that have ended would be passed over first."""
     ranks = range(PRIORITY_HIGHEST, PRIORITY_LOWEST + 1)
     lines = sa.values(sa.column("category", sa.Text), sa.column("rank", sa.Integer), name="lines").data(
         [(category.value, rank) for category in ResourceCategory for rank in ranks]
@@ -134,5 +134,5 @@ def _reasons() -> sa.Select[str, int]:
 _MEAN_OF_THE_NEWEST = _mean_of_the_newest()
 _BY_KIND = _by_kind()
 _VRAM_BY_GPU = _vram_by_gpu()
-_OLDEST_WAIT = sa.select(sa.func.extract("epoch", utcnow() - _oldest_ready()))
+_OLDEST_WAIT = sa.select(sa.func.extract("epoch", utcnow() - oldest_ready()))
 _REASONS = _reasons()

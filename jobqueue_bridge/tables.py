@@ -180,68 +180,107 @@ jobs_archive = sa.Table(
     _column("log", sa.Text, nullable=False),
 )
 
+# The comments of these columns are what the Dagster UI tells of them.
 videos = sa.Table(
     "videos",
     metadata,
-    _column("id", sa.Uuid, primary_key=True, server_default=sa.func.gen_random_uuid()),
-    _column("path", sa.Text, nullable=False, unique=True),
-    _column("filename", sa.Text, nullable=False),
-    _column("title", sa.Text),
-    _column("producer", sa.Text),
-    _column("creator", sa.Text),
-    _column("directory_type", sa.Text),
-    _column("size_bytes", sa.BigInteger),
-    _column("mtime", _INSTANT),
-    _column("sha256", sa.Text),
-    _column("duration_seconds", sa.Double),
-    _column("width", sa.Integer),
-    _column("height", sa.Integer),
-    _column("orientation", sa.Text),
-    _column("quality", sa.Text),
-    _column("fps", sa.Double),
-    _column("video_codec", sa.Text),
-    _column("audio_codec", sa.Text),
-    _column("has_audio", sa.Boolean),
-    _column("bitrate_kbps", sa.Integer),
-    _column("is_valid", sa.Boolean),
-    _column("invalid_reason", sa.Text),
-    _column("tags", pg.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
-    _column("thumbnail_path", sa.Text),
-    _column("reencode_job_id", sa.Uuid),
-    _column("source_video_id", sa.Uuid),
-    _column("phash", sa.Text),
-    _column("fingerprint", sa.Text),
-    _column("missing_since", _INSTANT),
-    _column("storyboard_path", sa.Text),
-    _column("created_at", _INSTANT, nullable=False, server_default=sa.func.now()),
-    _column("updated_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column(
+        "id",
+        sa.Uuid,
+        primary_key=True,
+        server_default=sa.func.gen_random_uuid(),
+        comment="The video, whatever becomes of its file; also its partition in Dagster.",
+    ),
+    _column("path", sa.Text, nullable=False, unique=True, comment="Where the file lies, relative to the library root."),
+    _column("filename", sa.Text, nullable=False, comment="The last part of the path."),
+    _column(
+        "title",
+        sa.Text,
+        comment="What people call it; a scan takes the file's name and never changes what a person has given.",
+    ),
+    _column("producer", sa.Text, comment="Who produced it, as far as a person has said."),
+    _column("creator", sa.Text, comment="Who made it, as far as a person has said."),
+    _column(
+        "directory_type",
+        sa.Text,
+        comment="The folder below library/ that it lies in, or the library's own: playback, compilations, clips.",
+    ),
+    _column("size_bytes", sa.BigInteger, comment="Size of the file."),
+    _column(
+        "mtime",
+        _INSTANT,
+        comment="When the file was last changed; a scan takes a file whose size and time are these for the same.",
+    ),
+    _column(
+        "sha256", sa.Text, comment="Checksum of the whole content; only a validation that is asked for it computes one."
+    ),
+    _column("duration_seconds", sa.Double, comment="How long it plays."),
+    _column("width", sa.Integer, comment="Pixels, as it is stored."),
+    _column("height", sa.Integer, comment="Pixels, as it is stored."),
+    _column("orientation", sa.Text, comment="landscape, portrait or square, as it is shown."),
+    _column("quality", sa.Text, comment="The usual word for its size: 720p, 1080p, 4K."),
+    _column("fps", sa.Double, comment="Pictures a second."),
+    _column("video_codec", sa.Text, comment="Of the picture."),
+    _column("audio_codec", sa.Text, comment="Of the sound that plays unless another is chosen."),
+    _column("has_audio", sa.Boolean, comment="Whether it has sound."),
+    _column("bitrate_kbps", sa.Integer, comment="Of the whole file."),
+    _column("is_valid", sa.Boolean, comment="Whether it can be read; null until somebody has looked."),
+    _column("invalid_reason", sa.Text, comment="Why it cannot be read."),
+    _column(
+        "tags",
+        pg.ARRAY(sa.Text),
+        nullable=False,
+        server_default=sa.text("'{}'"),
+        comment="What people and tag_generation say that it shows.",
+    ),
+    _column("thumbnail_path", sa.Text, comment="Its picture below thumbnails/."),
+    _column("reencode_job_id", sa.Uuid, comment="The job that re-encoded it last, or made it."),
+    _column(
+        "source_video_id",
+        sa.Uuid,
+        comment="The video that it was made of; null for originals and for what is made of several.",
+    ),
+    _column("phash", sa.Text, comment="Hashes of its pictures, by which the same film in another encoding is found."),
+    _column(
+        "fingerprint", sa.Text, comment="Of its size and samples of its content, by which a moved file is found again."
+    ),
+    _column("missing_since", _INSTANT, comment="Since when a scan finds no file; null while it is there."),
+    _column("storyboard_path", sa.Text, comment="The index of its small pictures, for scrubbing."),
+    _column(
+        "created_at", _INSTANT, nullable=False, server_default=sa.func.now(), comment="When the library first saw it."
+    ),
+    _column(
+        "updated_at", _INSTANT, nullable=False, server_default=sa.func.now(), comment="When this row last changed."
+    ),
 )
 
-# Every change to an original, before and after it is made: what a crash left half-done is finished or rolled back from
-# here, and what was done can be undone. Paths are relative to the library root.
 video_shots = sa.Table(
     "video_shots",
     metadata,
-    _column("video_id", sa.Uuid, nullable=False, primary_key=True),
-    _column("number", sa.Integer, nullable=False, primary_key=True),
-    _column("scene", sa.Integer, nullable=False),
-    _column("start_s", sa.Double, nullable=False),
-    _column("end_s", sa.Double, nullable=False),
-    _column("transition", sa.Text, nullable=False),
+    _column("video_id", sa.Uuid, nullable=False, primary_key=True, comment="The video."),
+    _column("number", sa.Integer, nullable=False, primary_key=True, comment="Of the shot in the video, from 1."),
+    _column(
+        "scene", sa.Integer, nullable=False, comment="Which scene it belongs to, from 1: shots of one place share it."
+    ),
+    _column("start_s", sa.Double, nullable=False, comment="Seconds from the beginning of the video."),
+    _column("end_s", sa.Double, nullable=False, comment="Seconds from the beginning of the video."),
+    _column("transition", sa.Text, nullable=False, comment="How it begins: cut, dissolve or fade."),
 )
 
 video_tags = sa.Table(
     "video_tags",
     metadata,
-    _column("video_id", sa.Uuid, nullable=False, primary_key=True),
-    _column("name", sa.Text, nullable=False, primary_key=True),
-    _column("score", sa.Double, nullable=False),
-    _column("count", sa.Integer, nullable=False),
-    _column("seconds", sa.Double, nullable=False),
-    _column("spans", pg.JSONB, nullable=False),
-    _column("model", sa.Text, nullable=False),
+    _column("video_id", sa.Uuid, nullable=False, primary_key=True, comment="The video."),
+    _column("name", sa.Text, nullable=False, primary_key=True, comment="What is seen."),
+    _column("score", sa.Double, nullable=False, comment="How sure the model is where it is surest, from 0 to 1."),
+    _column("count", sa.Integer, nullable=False, comment="In how many shots it is seen."),
+    _column("seconds", sa.Double, nullable=False, comment="For how long it is seen, all together."),
+    _column("spans", pg.JSONB, nullable=False, comment="When: lists of start, end and score."),
+    _column("model", sa.Text, nullable=False, comment="Which model says so."),
 )
 
+# Every change to an original, before and after it is made: what a crash left half-done is finished or rolled back from
+# here, and what was done can be undone. Paths are relative to the library root.
 file_changes = sa.Table(
     "file_changes",
     metadata,
@@ -260,6 +299,17 @@ file_changes = sa.Table(
     _column("finished_at", _INSTANT),
 )
 
+# What happened to a video where no run was at hand to tell Dagster; whoever tells it removes the note.
+video_notes = sa.Table(
+    "video_notes",
+    metadata,
+    _column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("video_id", sa.Uuid, nullable=False),
+    _column("what", sa.Text, nullable=False),
+    _column("path", sa.Text, nullable=False),
+    _column("at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
 # What came of a content under a policy, so that what cannot succeed is not tried again.
 transcode_outcomes = sa.Table(
     "transcode_outcomes",
@@ -270,6 +320,17 @@ transcode_outcomes = sa.Table(
     _column("detail", sa.Text, nullable=False),
     _column("job_id", sa.Uuid),
     _column("at", _INSTANT, nullable=False, server_default=sa.func.now()),
+)
+
+# What the library held at that time, and what the queue had done for it. The newest ones are kept.
+library_reports = sa.Table(
+    "library_reports",
+    metadata,
+    _column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("job_id", sa.Uuid),
+    _column("made_at", _INSTANT, nullable=False, server_default=sa.func.now()),
+    _column("key_figures", pg.JSONB, nullable=False),
+    _column("report", pg.JSONB, nullable=False),
 )
 
 # Each `jobs start` at work: what it may still admit, and whether somebody still stands behind it.

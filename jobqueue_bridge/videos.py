@@ -92,6 +92,18 @@ class Likeness:
 
 
 @dataclass(frozen=True)
+class Health:
+    """How many videos the library has, and what is wrong with how many. What is made of others is left out of
+    `originals`; nobody has looked at those that are neither valid nor invalid."""
+
+    videos: int
+    invalid: int
+    missing: int
+    originals: int
+    without_picture: int
+
+
+@dataclass(frozen=True)
 class End:
     """The last video of a page."""
 
@@ -218,6 +230,25 @@ def present_below(connection: sa.Connection, path: str) -> Iterator[Place]:
     return (Place(*row) for row in rows)
 
 
+def present_at(connection: sa.Connection, paths: Sequence[str]) -> list[Place]:
+    """Rows that say they have a file at one of these very paths."""
+    wanted = sa.any_(sa.cast(list(paths), pg.ARRAY(sa.Text)))
+    rows = connection.execute(sa.select(*_PLACE).where(videos.c.path == wanted, videos.c.missing_since.is_(None)))
+    return [Place(*row) for row in rows]
+
+
+def next_present_below(connection: sa.Connection, folder: str, after: str, limit: int) -> list[Place]:
+    """As `present_below`, a page of them in the order of their paths, from behind a path on."""
+    below = sa.func.starts_with(videos.c.path, f"{folder}/")
+    rows = connection.execute(
+        sa.select(*_PLACE)
+        .where(videos.c.path > after, below, videos.c.missing_since.is_(None))
+        .order_by(videos.c.path)
+        .limit(limit)
+    )
+    return [Place(*row) for row in rows]
+
+
 def mark_missing(connection: sa.Connection, places: Sequence[Place]) -> list[str]:
     """Their files are gone; the rows, with what people have added to them, stay. Returns the paths of those that were
     marked: a row that has followed its file to another path meanwhile is not."""
@@ -266,13 +297,35 @@ def likenesses(connection: sa.Connection) -> list[Likeness]:
     return [Likeness(*row) for row in rows]
 
 
+def health(connection: sa.Connection) -> Health:
+    """Of the whole library, in one pass over the table."""
+    present = videos.c.missing_since.is_(None)
+    original = sa.and_(
+        present,
+        videos.c.is_valid.is_(True),
+        videos.c.source_video_id.is_(None),
+        videos.c.directory_type.is_distinct_from("compilations"),
+    )
+    count = sa.func.count()
+    counted = sa.select(
+        count,
+        count.filter(sa.and_(present, videos.c.is_valid.is_(False))),
+        count.filter(~present),
+        count.filter(original),
+        count.filter(sa.and_(original, videos.c.thumbnail_path.is_(None))),
+    ).select_from(videos)
+    return Health(*connection.execute(counted).one())
+
+
 def upsert(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, UUID]:
     """Insert or refresh by path; all rows name the same columns, the last of a path wins. Returns path → id.
 
     A title that is there stays: a person may have given it. What is known of the whole content stays as long as the
-    fingerprint says that it is the same.
+    fingerprint says that it is the same. In the order of their paths, so that no two who write the same rows wait for
+    each other.
     """
-    values = list({row["path"]: row for row in rows}.values())
+    by_path = {row["path"]: row for row in rows}
+    values = [by_path[path] for path in sorted(by_path)]
     if not values:
         return {}
     statement = pg.insert(videos)

@@ -23,6 +23,7 @@ class JobType(StrEnum):
     THUMBNAIL_GENERATE = "thumbnail_generate"
     MOVE_TO_LIBRARY = "move_to_library"
     TRANSCODE = "transcode"
+    LIBRARY_REPORT = "library_report"
 
 
 class JobStatus(StrEnum):
@@ -49,6 +50,7 @@ class Origin(StrEnum):
     SCHEDULE = "schedule"
     AUTOMATION = "automation"
     INBOX = "inbox"
+    FOLDER = "folder"  # a file below library/ that came, changed or vanished
     CHAIN = "chain"  # the scan that found a new video
     DAGSTER = "dagster"
     SQL = "sql"  # a plain INSERT by another program
@@ -80,7 +82,8 @@ class Need:
 
 _CPU, _ENCODE, _AI = ResourceCategory.CPU, ResourceCategory.GPU_ENCODE, ResourceCategory.GPU_AI
 
-# Source: the job types table of the Media Job Queue specification; `transcode` is ours and needs what a re-encode does.
+# Source: the job types table of the Media Job Queue specification; two are ours: `transcode`, which
+# needs what a re-encode does, and `library_report`, which reads the database.
 NEEDS: Mapping[JobType, Need] = MappingProxyType(
     {
         JobType.SCAN: Need(_CPU, 0),
@@ -99,6 +102,7 @@ NEEDS: Mapping[JobType, Need] = MappingProxyType(
         JobType.THUMBNAIL_GENERATE: Need(_CPU, 0),
         JobType.MOVE_TO_LIBRARY: Need(_CPU, 0),
         JobType.TRANSCODE: Need(_ENCODE, 4000),
+        JobType.LIBRARY_REPORT: Need(_CPU, 0),
     }
 )
 

@@ -18,10 +18,10 @@ from jobqueue_bridge import adoption, params
 from jobqueue_bridge.adoption import Wanted
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
+from jobqueue_bridge.products import TYPE_OF
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import PRIORITY_DEFAULT, JobType, Origin, ResourceCategory
-from media_pipelines.products import TYPE_OF
 from media_pipelines.tags import (
     ADOPTED_TAG,
     ATTEMPT_TAG,
@@ -87,8 +87,9 @@ def kinds_of(plan: ExecutionPlanSnapshot) -> dict[JobType, JobType | None]:
 
 
 def asset_of(step_key: str) -> str:
-    """ "streaming_rendition.find_source" → "streaming_rendition"."""
-    return step_key.partition(".")[0]
+    """ "streaming_rendition.find_source" → "streaming_rendition". A graph that would be called as its pipeline is has a
+    suffix: "library_report_graph.report_on_library" → "library_report"."""
+    return step_key.partition(".")[0].removesuffix("_graph")
 
 
 def _last(order: Sequence[str], among: set[str]) -> JobType | None:

@@ -16,10 +16,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from jobqueue_bridge import file_changes, lease, videos
+from jobqueue_bridge import file_changes, lease, video_notes, videos
 from jobqueue_bridge.errors import ChangeUnderWay
 from jobqueue_bridge.file_changes import ChangeAction, ChangeState, FileChange, NewChange
 from jobqueue_bridge.lease import Lease
+from jobqueue_bridge.video_notes import What
 from media_pipelines.media import files, relocate, replace
 from media_pipelines.media.errors import CannotUndo, MediaError, OtherFileSystem, TargetExists
 from media_pipelines.media.fingerprint import fingerprint
@@ -418,6 +419,8 @@ class Journal:
     def _follow_back(self, connection: sa.Connection, change: FileChange) -> FileChange:
         """The video's row says what it said before."""
         self._point_at(connection, change, change.path, change.facts["before"])
+        if change.video_id is not None:
+            video_notes.note(connection, change.video_id, What.RESTORED, change.path)
         return file_changes.settle(connection, change.id, ChangeState.UNDONE)
 
     def _move_back(self, connection: sa.Connection, change: FileChange) -> FileChange:

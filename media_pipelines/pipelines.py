@@ -11,7 +11,7 @@ from jobqueue_bridge.queue import Job
 from jobqueue_bridge.vocabulary import NEEDS, JobType
 from media_pipelines.assets.compilations import mega_compilation, quad_compilation, random_compilation
 from media_pipelines.assets.insights import clips, digest, highlights, scenes, tags
-from media_pipelines.assets.library import library_scan, place_in_library, public_gallery_scan
+from media_pipelines.assets.library import library_report, library_scan, place_in_library, public_gallery_scan
 from media_pipelines.assets.renditions import compliant_video, gif, streaming_rendition, thumbnail, video_metadata
 from media_pipelines.tags import CATEGORY_TAG, TYPE_TAG
 
@@ -39,7 +39,8 @@ class Pipeline:
 def _pipeline(kind: JobType, asset: dg.AssetsDefinition, description: str) -> Pipeline:
     definition = dg.define_asset_job(
         kind.value,
-        selection=[asset],
+        # checks by hand would only repeat what the ops have found
+        selection=dg.AssetSelection.assets(asset).without_checks(),
         description=description,
         tags={TYPE_TAG: kind.value, CATEGORY_TAG: NEEDS[kind].category.value},
         executor_def=dg.in_process_executor,
@@ -79,5 +80,8 @@ PIPELINES: Mapping[JobType, Pipeline] = MappingProxyType(
             JobType.MOVE_TO_LIBRARY, place_in_library, "Move a video to another folder of the library."
         ),
         JobType.TRANSCODE: _pipeline(JobType.TRANSCODE, compliant_video, "Bring a video into line with a policy."),
+        JobType.LIBRARY_REPORT: _pipeline(
+            JobType.LIBRARY_REPORT, library_report, "Report on the library and on what the queue did for it."
+        ),
     }
 )

@@ -93,9 +93,9 @@ def database(settings: Settings) -> sa.Engine:
         connection.execute(
             sa.text(
                 "TRUNCATE jobs, job_leases, job_attempts, job_logs, jobs_archive, videos, file_changes,"
-                " video_shots, video_tags, transcode_outcomes, vram_learned, job_outcomes_new, job_hours, job_totals,"
-                " audit_log, idempotency_keys, spent_codes, job_counters, webhooks, webhook_messages, schedule_ticks,"
-                " video_products"
+                " video_shots, video_tags, video_notes, transcode_outcomes, vram_learned, job_outcomes_new, job_hours,"
+                " job_totals, audit_log, idempotency_keys, spent_codes, job_counters, webhooks, webhook_messages,"
+                " schedule_ticks, video_products, library_reports"
             )
         )
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))

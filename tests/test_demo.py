@@ -107,7 +107,7 @@ def asked_for(view: View) -> list[str]:
 
 def scans_have_ended(connection: sa.Connection, settings: Settings, course: Course) -> None:
     course.begin()
-    queue.enqueue(connection, NewJob("scan", {"path": "inbox/a.mp4"}, origin=Origin.INBOX), settings)
+    queue.enqueue(connection, NewJob("scan", {"paths": ["inbox/a.mp4"]}, origin=Origin.INBOX), settings)
     end(connection, JobType.SCAN)
     end(connection, JobType.PUBLIC_SCAN)
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "docs/tour.md", ROOT / "docs/policies.md", *DECISIONS]
+HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))  # which `test_how_to` follows
 OURS = ("jobqueue_bridge/", "media_pipelines/", "tests/", "docs/", "bench/", ".ci/")
 AT_THE_TOP = (
     "workspace.yaml",
@@ -142,9 +143,10 @@ def test_a_function_that_is_named_exists(document: Path, reference: str) -> None
     assert name in defined | assigned, f"{document.name}: {reference}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *HOW_TO], ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text_of(document))
+    prose = re.sub(r"^```.*?^```", "", text_of(document), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", prose)
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
 

@@ -11,13 +11,16 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 import yaml
 
-from jobqueue_bridge import params
+from jobqueue_bridge import params, tables
+from jobqueue_bridge.products import product_path
 from jobqueue_bridge.queue import Checked, Job
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType, Origin
 from media_pipelines.definitions import defs
+from media_pipelines.ops.checks import CHECKS
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.sensors import dispatch as dispatching
 from media_pipelines.sensors.dispatch import Dispatched, run_request
@@ -46,6 +49,7 @@ HEAVY = (
     "onnxruntime",
     "openvino",
     "opentimelineio",
+    "matplotlib",
 )
 
 
@@ -54,6 +58,21 @@ def job_named(name: str) -> dg.JobDefinition:
 
 
 # Each job type
+
+
+@pytest.mark.parametrize("kind", list(JobType))
+def test_a_type_lacks_nothing(kind: JobType) -> None:
+    """docs/how-to/add-a-job-type.md goes through them."""
+    assert kind in NEEDS, f"{kind} has no row in NEEDS, jobqueue_bridge/vocabulary.py"
+    assert kind in params.MODELS, f"{kind} has no params in MODELS, jobqueue_bridge/params/__init__.py"
+    assert kind in PIPELINES, f"{kind} has no pipeline in PIPELINES, media_pipelines/pipelines.py"
+    asset = PIPELINES[kind].asset.key
+    assert asset in {spec.key for spec in ASSETS}, f"{asset} is not listed in media_pipelines/definitions.py"
+
+
+def test_no_asset_has_the_name_of_a_pipeline() -> None:
+    """Dagster refuses the whole code location, but not before it is asked for it."""
+    assert {spec.key.to_user_string() for spec in ASSETS} & {kind.value for kind in PIPELINES} == set()
 
 
 def test_every_runnable_type_has_a_pipeline_and_no_pipeline_lacks_a_type() -> None:
@@ -108,9 +127,14 @@ def _ops(job: dg.JobDefinition) -> list[dg.OpDefinition]:
 
 ASSETS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key.to_user_string())
 DESCRIBED = [
-    *((f"pipeline {name}", job_named(name).description) for name in RUNNABLE),
-    *((f"op {op.name}", op.description) for name in RUNNABLE for op in _ops(job_named(name))),
+    *((f"pipeline {name}", job_named(name).description) for name in PIPELINES),
+    *((f"op {op.name}", op.description) for name in PIPELINES for op in _ops(job_named(name))),
     *((f"asset {spec.key.to_user_string()}", spec.description) for spec in ASSETS),
+    *(
+        (f"check {spec.key.to_user_string()}", spec.description)
+        for checks in defs.asset_checks or ()
+        for spec in checks.check_specs
+    ),
     *((f"sensor {sensor.name}", sensor.description) for sensor in defs.sensors or ()),
     *((f"schedule {schedule.name}", getattr(schedule, "description", None)) for schedule in defs.schedules or ()),
 ]
@@ -121,6 +145,62 @@ def test_what_an_operator_sees_is_described(what: str, description: str | None) 
     assert description, f"{what} has no description"
     assert description.strip() == description
     assert description.endswith((".", "!", "?")), f"{what}: {description!r} is no sentence"
+
+
+_WORDS_AT_LEAST = 25
+# What has a picture of its own in Dagster's UI, of what ours can be.
+_KINDS = {"file", "postgres", "table", "python", "report"}
+
+
+@pytest.mark.parametrize("spec", ASSETS, ids=lambda spec: spec.key.to_user_string())
+def test_an_asset_says_whose_it_is_what_makes_it_and_what_to_do(spec: dg.AssetSpec) -> None:
+    assert spec.owners, "nobody answers for it"
+    assert spec.group_name != "default"
+    assert spec.kinds
+    assert spec.kinds <= _KINDS
+    assert len((spec.description or "").split()) >= _WORDS_AT_LEAST
+    kind = JobType(spec.tags["media/type"])
+    assert spec.tags["media/category"] == NEEDS[kind].category
+    assert spec.tags["media/storage"] in ("files", "postgres")
+    for part in (f"`{kind}`", "**Lies**", "**Missing or failed?**"):
+        assert part in str(spec.description)
+
+
+@pytest.mark.parametrize("spec", ASSETS, ids=lambda spec: spec.key.to_user_string())
+def test_the_code_of_an_asset_is_where_it_says(spec: dg.AssetSpec) -> None:
+    (place,) = spec.metadata["dagster/code_references"].code_references
+    assert isinstance(place, dg.LocalFileCodeReference)
+    lines = Path(place.file_path).read_text().splitlines()
+    assert spec.key.to_user_string() in "\n".join(lines[(place.line_number or 1) - 1 :])
+
+
+@pytest.mark.parametrize("table", [tables.videos, tables.video_shots, tables.video_tags], ids=lambda table: table.name)
+def test_every_column_that_an_asset_shows_is_described(table: sa.Table) -> None:
+    assert [column.name for column in table.columns if not (column.comment or "").endswith(".")] == []
+    shown = [spec.metadata["dagster/column_schema"] for spec in ASSETS if _table_of(spec) == f"public.{table.name}"]
+    assert shown
+    for schema in shown:
+        assert [column.name for column in schema.columns] == [column.name for column in table.columns]
+
+
+def _table_of(spec: dg.AssetSpec) -> str | None:
+    return spec.metadata.get("dagster/table_name")
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_a_job_links_to_the_asset_that_its_pipeline_makes(kind: JobType) -> None:
+    job = a_job(kind).job
+    partition = PIPELINES[kind].partition_key(job)
+    asset = PIPELINES[kind].asset.key.to_user_string()
+    assert product_path(kind, job.id, job.video_id) == f"assets/{asset}" + (
+        f"?view=partitions&partition={partition}" if partition else ""
+    )
+
+
+def test_every_check_that_an_op_reports_has_a_page() -> None:
+    listed = {(key.asset_key.to_user_string(), key.name) for key in defs.resolve_asset_graph().asset_check_keys}
+    assert {(asset, check.name) for asset, checks in CHECKS.items() for check in checks} <= listed
+    assert set(CHECKS) <= {pipeline.asset.key.to_user_string() for pipeline in PIPELINES.values()}
 
 
 def test_sensors_and_schedules_run_without_being_switched_on() -> None:

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from jobqueue_bridge import tokens
-from jobqueue_bridge.api import actions, jobs, metrics, pages, session, streams, videos, whole_queue
+from jobqueue_bridge.api import actions, jobs, metrics, pages, reports, session, streams, videos, whole_queue
 from jobqueue_bridge.api.auth import RequireAdmin, protection
 from jobqueue_bridge.api.events import Hub
 from jobqueue_bridge.api.gate import SecurityHeaders, StrictRequests
@@ -33,11 +33,11 @@ _CROSS_ORIGIN: Mapping[str, Any] = MappingProxyType(
     {
         "allow_methods": ["GET", "POST", "PATCH"],
         "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-        "expose_headers": ["Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"],
+        "expose_headers": ["ETag", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"],
         "max_age": 600,
     }
 )
-_ROOMS = (streams, jobs, actions, whole_queue, session, videos, metrics, pages)
+_ROOMS = (streams, jobs, actions, whole_queue, session, videos, reports, metrics, pages)
 
 
 def create_app(settings: Settings) -> FastAPI:

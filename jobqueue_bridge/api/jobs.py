@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from jobqueue_bridge import audit, idempotency, listing, queue, stats, videos
 from jobqueue_bridge.api import cursors, wire, wire_stats
 from jobqueue_bridge.api.auth import bearer
+from jobqueue_bridge.api.dagster_address import dagster_address
 from jobqueue_bridge.api.dependencies import CurrentSettings, Database, JobId, Me, ReadingTurns, Who
 from jobqueue_bridge.api.job_routes import JobRoute
 from jobqueue_bridge.api.problems import documented
@@ -143,14 +144,17 @@ def _digest(asked: wire.Request) -> str:
 
 
 @router.get("/{id}", response_model=wire.JobDetails, responses=documented(404))
-async def get_job(turns: ReadingTurns, database: Database, job_id: JobId) -> Response:
+async def get_job(
+    request: Request, turns: ReadingTurns, database: Database, settings: CurrentSettings, job_id: JobId
+) -> Response:
     """The job with its log, its attempts and, while it is pending, its place in the queue; also from the archive."""
-    return await turns.run(partial(_detailed, database, job_id))
+    dagster = dagster_address(settings, request.headers.get("host", ""))
+    return await turns.run(partial(_detailed, database, job_id, dagster))
 
 
-def _detailed(database: sa.Engine, job_id: UUID) -> Response:
+def _detailed(database: sa.Engine, job_id: UUID, dagster: str) -> Response:
     with database.connect() as connection:
-        return _as_it_is(details_of(connection, job_id))
+        return _as_it_is(details_of(connection, job_id, dagster))
 
 
 @router.get(

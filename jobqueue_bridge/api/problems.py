@@ -41,6 +41,7 @@ from jobqueue_bridge.errors import (
     VideoNotFound,
 )
 from jobqueue_bridge.idempotency import KeyReused
+from jobqueue_bridge.reports import NoReport
 from jobqueue_bridge.strict_json import MalformedJson
 from jobqueue_bridge.tokens import (
     BadToken,
@@ -71,6 +72,7 @@ STATUS_OF: Mapping[type[QueueError], int] = MappingProxyType(
         VideoNotFound: 404,
         FileNotThere: 404,
         ChangeNotFound: 404,
+        NoReport: 404,
         AmbiguousJob: 409,
         AmbiguousVideo: 409,
         AmbiguousChange: 409,

@@ -7,10 +7,13 @@ import sqlalchemy as sa
 from jobqueue_bridge import archive, queue
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import JobArchived
+from jobqueue_bridge.products import product_path
 
 
-def details(connection: sa.Connection, job: queue.Job) -> wire.JobDetails:
+def details(connection: sa.Connection, job: queue.Job, dagster: str) -> wire.JobDetails:
+    """`dagster`: the address of its UI."""
     computed = {
+        **links(job, dagster),
         "queue_position": job.queue_position or queue.position(connection, job),
         "log": queue.log_text(connection, job.id),
         "attempts": queue.attempts(connection, job.id),
@@ -18,16 +21,24 @@ def details(connection: sa.Connection, job: queue.Job) -> wire.JobDetails:
     return wire.JobDetails.model_validate({**vars(job), **computed})
 
 
-def details_of(connection: sa.Connection, job_id: UUID) -> wire.JobDetails:
+def details_of(connection: sa.Connection, job_id: UUID, dagster: str = "") -> wire.JobDetails:
     """From the queue or from the archive. Raises JobNotFound."""
     try:
-        return details(connection, queue.get(connection, job_id))
+        return details(connection, queue.get(connection, job_id), dagster)
     except JobArchived:
-        return archived_details(archive.get(connection, job_id))
+        return archived_details(archive.get(connection, job_id), dagster)
 
 
-def archived_details(found: archive.Archived) -> wire.JobDetails:
-    return wire.JobDetails.model_validate({**vars(found.job), **vars(found)})
+def archived_details(found: archive.Archived, dagster: str) -> wire.JobDetails:
+    return wire.JobDetails.model_validate({**vars(found.job), **vars(found), **links(found.job, dagster)})
+
+
+def links(job: queue.Job, dagster: str) -> dict[str, str | None]:
+    """Where the Dagster UI shows a job's run and what it makes, once there is a run."""
+    if job.run_id is None:
+        return {"dagster_url": None, "asset_url": None}
+    product = product_path(job.type, job.id, job.video_id)
+    return {"dagster_url": f"{dagster}runs/{job.run_id}", "asset_url": product and dagster + product}
 
 
 def log_of(connection: sa.Connection, job_id: UUID, tail: int | None = None) -> str:

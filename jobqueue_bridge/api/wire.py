@@ -278,9 +278,9 @@ class Job(Wire):
     host: str | None
     gpu: int | None = Field(description="Of a job that holds VRAM: on which GPU.")
     video_id: UUID | None
-    origin: str = Field(description="Who asked: api, cli, schedule, inbox, chain, dagster, sql.")
+    origin: str = Field(description="Who asked: api, cli, schedule, inbox, folder, chain, dagster, sql.")
     error: str | None
-    result: Any
+    result: Any = Field(description="What it made. `checks`: what verifying that has found, also of a failed job.")
     parent_id: UUID | None = Field(description="The job that must complete first.")
     version: int = Field(description="Grows with every change: of two states of a job, the higher one is the later.")
 
@@ -304,6 +304,10 @@ class JobDetails(Job):
     log: str = Field(examples=["[2026-02-13 10:30:15] Starting re-encode\n[2026-02-13 10:30:20] Progress: 5%"])
     attempts: list[Attempt]
     archived_at: Instant | None = Field(default=None, description="Since when it can only be read, by its id.")
+    dagster_url: str | None = Field(default=None, description="The run of the latest attempt, in the Dagster UI.")
+    asset_url: str | None = Field(
+        default=None, description="What the job makes, in the Dagster UI: the asset, in the partition of its video."
+    )
 
 
 class Pagination(Wire):

@@ -19,7 +19,7 @@ from jobqueue_bridge.params.insights import (
     SceneExtract,
     TagGeneration,
 )
-from jobqueue_bridge.params.library import DirectoryScan, MoveToLibrary, PublicScan, Scan, Validate
+from jobqueue_bridge.params.library import DirectoryScan, LibraryReport, MoveToLibrary, PublicScan, Scan, Validate
 from jobqueue_bridge.params.renditions import CompileGif, ReencodeStreaming, ThumbnailGenerate
 from jobqueue_bridge.params.transcode import Transcode
 from jobqueue_bridge.text import storable
@@ -36,6 +36,7 @@ __all__ = [
     "DigestGenerate",
     "DirectoryScan",
     "HighlightGenerate",
+    "LibraryReport",
     "MoveToLibrary",
     "Params",
     "PublicScan",
@@ -68,6 +69,7 @@ MODELS: Mapping[JobType, type[Params]] = MappingProxyType(
         JobType.SCENE_EXTRACT: SceneExtract,
         JobType.MOVE_TO_LIBRARY: MoveToLibrary,
         JobType.TRANSCODE: Transcode,
+        JobType.LIBRARY_REPORT: LibraryReport,
     }
 )
 

@@ -1,10 +1,13 @@
 """Params of the jobs that keep the library's rows in step with its files."""
 
-from typing import Annotated, Literal
+import hashlib
+from collections.abc import Sequence
+from posixpath import commonpath, dirname
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from jobqueue_bridge.params.fields import DirectoryType, FileName, LibraryPath, OneVideo, Params
+from jobqueue_bridge.params.fields import DirectoryType, FileName, Int, LibraryPath, OneVideo, Params
 
 _AT_THE_ROOT = ("inbox", "playback", "compilations")
 
@@ -17,6 +20,18 @@ def _seen_by_scans(path: str) -> str:
 
 
 Subdirectory = Annotated[LibraryPath, AfterValidator(_seen_by_scans)]
+MOST_PATHS = 500
+SomePaths = Annotated[
+    list[LibraryPath],
+    Field(min_length=1, max_length=MOST_PATHS),
+    AfterValidator(lambda paths: sorted(set(paths))),
+]
+
+
+def _named_together(paths: Sequence[str]) -> str:
+    if len(paths) == 1:
+        return paths[0]
+    return f"{len(paths)} files, {hashlib.sha256(chr(0).join(paths).encode()).hexdigest()}"
 
 
 class DirectoryScan(Params):
@@ -25,11 +40,24 @@ class DirectoryScan(Params):
     skip_existing: bool = Field(
         default=True, description="Leave files alone whose size and time are as the library knows them."
     )
+    paths: SomePaths | None = Field(
+        default=None,
+        description="These files and no others, relative to the library root; one that is gone is marked as missing.",
+    )
+
+    @property
+    def folder(self) -> str:
+        """The folder or file to look through where no files are listed, relative to the library root."""
+        raise NotImplementedError
 
     @property
     def directory(self) -> str:
-        """The folder to look through, relative to the library root."""
-        raise NotImplementedError
+        """What is looked through; of listed files the folder that holds them all."""
+        return self.folder if self.paths is None else commonpath(dirname(path) for path in self.paths) or "."
+
+    def _key_of_place(self) -> str:
+        """Of one file the same, whether it is listed or named as the place to scan."""
+        return self.folder if self.paths is None else _named_together(self.paths)
 
 
 class Scan(DirectoryScan):
@@ -41,11 +69,17 @@ class Scan(DirectoryScan):
     )
 
     @property
-    def directory(self) -> str:
+    def folder(self) -> str:
         return self.path or f"library/{self.directory_type}"
 
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if self.path is not None and self.paths is not None:
+            raise ValueError("path and paths exclude each other")
+        return self
+
     def unique_key(self) -> str | None:
-        return f"scan:{self.directory}:{self.skip_existing}"
+        return f"scan:{self._key_of_place()}:{self.skip_existing}"
 
 
 class PublicScan(DirectoryScan):
@@ -54,11 +88,11 @@ class PublicScan(DirectoryScan):
     directory_type: DirectoryType = Field(default="public", description="The folder below library/.")
 
     @property
-    def directory(self) -> str:
+    def folder(self) -> str:
         return f"library/{self.directory_type}"
 
     def unique_key(self) -> str | None:
-        return f"public_scan:{self.directory}:{self.skip_existing}"
+        return f"public_scan:{self._key_of_place()}:{self.skip_existing}"
 
 
 class MoveToLibrary(OneVideo):
@@ -94,3 +128,13 @@ class Validate(OneVideo):
 
     def unique_key(self) -> str | None:
         return f"validate:{self.video_id}{':checksum' if self.checksum else ''}"
+
+
+class LibraryReport(Params):
+    """Count what the library holds, what encoding has saved, what is there twice, how it grows, what fails and why."""
+
+    days: Int = Field(default=90, ge=7, le=3650, description="How many days back growth and failures are looked at.")
+    duplicates: bool = Field(default=True, description="Also look for videos that are the same, or show the same.")
+
+    def unique_key(self) -> str | None:
+        return "library_report"

@@ -16,7 +16,7 @@ export const KEYS = [
   ["c", "Cancel the job"],
   ["r", "Retry the job"],
   ["p", "Pause or resume the job"],
-  ["1 2 3", "Jobs, library, activity"],
+  ["1 2 3 4", "Jobs, library, activity, report"],
   ["?", "This list"],
 ];
 
@@ -48,6 +48,7 @@ const WORK = {
   1: () => go({}, { view: "jobs" }),
   2: () => go({}, { view: "library" }),
   3: () => go({}, { view: "activity" }),
+  4: () => go({}, { view: "report" }),
   Escape: escape,
 };
 

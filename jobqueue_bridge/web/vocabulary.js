@@ -29,6 +29,7 @@ const TYPE_ICONS = {
   scene_extract: "square-split-horizontal",
   thumbnail_generate: "image",
   move_to_library: "folder-input",
+  library_report: "gauge",
 };
 
 const TYPE_LABELS = {

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from jobqueue_bridge import params, queue, vram
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import InvalidJob
+from jobqueue_bridge.findings import Finding, Severity, findings_in
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.cli.printable import cell, local_time, pace, printable, printable_lines
 from media_pipelines.cli.watching import waiting_note
@@ -138,12 +139,27 @@ def everything(job: wire.JobDetails, row: queue.Job, family: Family) -> Iterator
     if job.attempts:
         yield "Attempts:"
         yield from (f"  {printable(_attempt(attempt))}" for attempt in job.attempts)
+    if checks := findings_in(job.result):
+        yield "Checks:"
+        yield from (f"  {printable(_check(check))}" for check in checks)
     if job.error:
         yield "Error:"
         yield from (f"  {line}" for line in printable_lines(job.error))
-    if job.result is not None:
+    if (result := _beside_checks(job.result)) is not None:
         yield "Result:"
-        yield from (f"  {printable(line)}" for line in json.dumps(job.result, indent=2, ensure_ascii=False).split("\n"))
+        yield from (f"  {printable(line)}" for line in json.dumps(result, indent=2, ensure_ascii=False).split("\n"))
+
+
+def _beside_checks(result: Any) -> Any:
+    """None where there is nothing else."""
+    if not findings_in(result):
+        return result
+    return {name: value for name, value in result.items() if name != "checks"} or None
+
+
+def _check(check: Finding) -> str:
+    verdict = "passed" if check.passed else {Severity.ERROR: "FAILED", Severity.WARN: "warns"}[check.severity]
+    return f"{check.name} {verdict}: {check.description}"
 
 
 def _facts(job: wire.JobDetails, row: queue.Job, parent: queue.Job | None) -> Iterator[tuple[str, str]]:
@@ -166,6 +182,8 @@ def _facts(job: wire.JobDetails, row: queue.Job, parent: queue.Job | None) -> It
     yield "Archived", f"{_second(job.archived_at)}, of its log the end was kept" if job.archived_at else ""
     yield "Retries", f"{job.retry_count} of {job.max_retries}"
     yield "Run", " on ".join(filter(None, (job.run_id, job.host)))
+    yield "Dagster", job.dagster_url or ""
+    yield "Asset", job.asset_url or ""
     yield "Parent", _relative(parent) if parent else str(job.parent_id or "")
 
 

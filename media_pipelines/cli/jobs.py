@@ -8,6 +8,7 @@ import typer
 
 from jobqueue_bridge import archive, audit, lifecycle, params, queue, stats, strict_json, videos
 from jobqueue_bridge.api import wire
+from jobqueue_bridge.api.dagster_address import dagster_address
 from jobqueue_bridge.api.reading import archived_details, archived_log, details
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.strict_json import MalformedJson
@@ -111,12 +112,14 @@ def _page(connection: sa.Connection, status: JobStatus | None, kind: str | None,
 @app.command()
 def show(reference: str = REFERENCE, as_json: bool = AS_JSON) -> None:
     """Show everything about one job."""
-    with engine_for(load_settings()).connect() as connection:
+    settings = load_settings()
+    dagster = dagster_address(settings, "")
+    with engine_for(settings).connect() as connection:
         found = find_anywhere(connection, reference)
         if isinstance(found, archive.Archived):
-            row, job = found.job, archived_details(found)
+            row, job = found.job, archived_details(found, dagster)
         else:
-            row, job = found, details(connection, found)
+            row, job = found, details(connection, found, dagster)
         family = _family(connection, row)
     if as_json:
         print_json(job.model_dump(mode="json"))

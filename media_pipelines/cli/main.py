@@ -18,6 +18,7 @@ COMMANDS = {
     "jobs": "media_pipelines.cli.jobs",
     "videos": "media_pipelines.cli.videos",
     "scan": "media_pipelines.cli.videos",
+    "report": "media_pipelines.cli.report",
     "restore": "media_pipelines.cli.originals",
     "transcode": "media_pipelines.cli.transcode",
     "models": "media_pipelines.cli.models",

@@ -141,7 +141,8 @@ class Course:
         return self._inbox_was_seen(jobs) and all(job.status in FINAL for job in jobs if job.type in first)
 
     def _inbox_was_seen(self, jobs: Iterable[Job]) -> bool:
-        return sum(job.origin == Origin.INBOX for job in jobs) >= self._inbox_files
+        files = (job.params.get("paths", ()) for job in jobs if job.origin == Origin.INBOX)
+        return sum(map(len, files)) >= self._inbox_files
 
     def _is_over(self, jobs: Iterable[Job]) -> bool:
         return self._inbox_was_seen(jobs) and all(job.status in FINAL for job in jobs)

@@ -140,7 +140,7 @@ def _entries(folder: Path, inside: str, skip: OnSkip) -> Iterator[Path]:
             path = folder / entry.name
             if not _is_wanted(entry):
                 continue
-            if not _is_utf8(entry.name):
+            if not is_utf8(entry.name):
                 skip(path, "its name is not valid UTF-8")
             elif entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
                 skip(path, "it is a symbolic link that leads out of the library")
@@ -150,10 +150,18 @@ def _entries(folder: Path, inside: str, skip: OnSkip) -> Iterator[Path]:
 
 def _is_wanted(entry: os.DirEntry[str]) -> bool:
     """Without a system call where the file system says what an entry is: a library has many sidecar files."""
-    name = entry.name
-    if name.startswith(".") or name in _JUNK_FOLDERS or ".partial" in Path(name).suffixes:
+    if not is_visible(entry.name):
         return False
-    return Path(name).suffix.lower() in VIDEO_EXTENSIONS or _is_folder(entry)
+    return is_video_name(entry.name) or _is_folder(entry)
+
+
+def is_visible(name: str) -> bool:
+    """Not hidden, not half-written by a job, not a folder that a NAS keeps for itself."""
+    return not name.startswith(".") and name not in _JUNK_FOLDERS and ".partial" not in Path(name).suffixes
+
+
+def is_video_name(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -171,7 +179,7 @@ def _is_takable(path: Path, info: os.stat_result, skip: OnSkip) -> bool:
     return False
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:

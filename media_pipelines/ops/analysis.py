@@ -16,6 +16,7 @@ from media_pipelines.ai.survey import PIECE_S
 from media_pipelines.media.blame import blaming_sources
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.probe import Probe
+from media_pipelines.ops.materialized import made
 from media_pipelines.ops.progress import Reporter
 from media_pipelines.ops.videos import source_video, table
 from media_pipelines.resources.attempt import Attempt
@@ -24,6 +25,8 @@ from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
 
+# The asset that is what an analysis has found out, whichever job made it.
+ANALYSIS = "video_analysis"
 # Of the progress bar.
 ANALYSED_PERCENT = 60.0
 
@@ -51,7 +54,10 @@ class Analysed:
         return 2.0 if self.known else ANALYSED_PERCENT
 
 
-@dg.op(ins={"library_video": dg.In(dg.Nothing)}, description="Claim the job, find the video and probe it.")
+@dg.op(
+    ins={"library_video": dg.In(dg.Nothing), ANALYSIS: dg.In(dg.Nothing)},
+    description="Claim the job, find the video and probe it.",
+)
 def find_video(context: dg.OpExecutionContext, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg) -> Found:
     with job.step(context) as attempt:
         video = source_video(queue, attempt.job.video_id)
@@ -80,10 +86,20 @@ def analyse_video(context: dg.OpExecutionContext, found: Found, job: JobRow, que
                 content_key=key,
             )
         known = before is not None and before == _written_at(path_of(folder(queue), key))
+        _tell(context, attempt, found.video, analysis, path_of(folder(queue), key), known=known)
         attempt.decided(f"Analysis: {'an earlier job made it' if known else 'made'}, {len(analysis.shots)} shots")
         for one in analysis.engines:
             attempt.log(f"  {one.role}: {one.reference} on {one.device}{f' ({one.reason})' if one.reason else ''}")
         return Analysed(found.video, found.source, analysis, known)
+
+
+def _tell(
+    context: dg.OpExecutionContext, attempt: Attempt, video: Video, analysis: Analysis, path: Path, *, known: bool
+) -> None:
+    """Dagster, of the analysis in the video's partition: made now, or found as an earlier job has left it."""
+    event = dg.AssetObservation if known else dg.AssetMaterialization
+    shown = {"dagster/uri": path.as_uri(), "shots": len(analysis.shots), "engines": engines_table(analysis)}
+    context.log_event(event(ANALYSIS, partition=str(video.id), metadata=made(attempt, **shown)))
 
 
 def _engines(attempt: Attempt, settings: Settings) -> Engines:

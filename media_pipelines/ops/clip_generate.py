@@ -14,6 +14,8 @@ from media_pipelines.ai.interest import interest
 from media_pipelines.ai.scenes import scenes
 from media_pipelines.media.cuts import Item
 from media_pipelines.ops.analysis import Analysed
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.materialized import made
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.selections import (
     Part,
@@ -75,20 +77,21 @@ def cut_clips(context: dg.OpExecutionContext, chosen: Clips, job: JobRow, queue:
         source, analysis = selection.source, selection.analysed.analysis
         aspect = None if wanted.aspect == "source" else Fraction(*map(int, wanted.aspect.split(":")))
         size = shape_of(source, aspect, wanted.height)
-        made = []
+        parts = []
         for part, segment, (since, until) in zip(
             chosen.parts, selection.segments, shares(selection.analysed, len(chosen.parts)), strict=True
         ):
             seen = framing(crop(analysis, segment.start_s, segment.end_s, aspect, source.sar)) if aspect else None
             item = Item(source, start_s=segment.start_s, length_s=segment.length_s, framing=seen)
-            cut = film(
-                attempt, replace(selection, output=part.output), [item], queue, ffmpeg,
-                preset=wanted.preset, crf=wanted.crf, crossfade_s=0, size=size,
-                since_percent=since, until_percent=until,
-            )  # fmt: skip
+            with verifying(context, attempt):
+                cut = film(
+                    attempt, replace(selection, output=part.output), [item], queue, ffmpeg,
+                    preset=wanted.preset, crf=wanted.crf, crossfade_s=0, size=size,
+                    since_percent=since, until_percent=until,
+                )  # fmt: skip
             assert cut.film is not None
-            made.append(replace(part, result=cut.film.result))
-        return replace(chosen, parts=tuple(made))
+            parts.append(replace(part, result=cut.film.result))
+        return replace(chosen, parts=tuple(parts))
 
 
 @dg.op(description="Rename the clips to their places and write their rows.")
@@ -116,4 +119,5 @@ def publish_clips(
             }
         )
     rows = [(one["path"], f"{one['startSeconds']:.2f} s", f"{one['endSeconds']:.2f} s") for one in listed]
-    return dg.Output(None, metadata={**shown(selection, why), "clips": table(["clip", "from", "to"], rows)})
+    about = {**shown(selection, why, queue), "clips": table(["clip", "from", "to"], rows), "files": len(rows)}
+    return dg.Output(None, metadata=made(attempt, **about))

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,15 +17,16 @@ from jobqueue_bridge.errors import FieldProblem, InvalidJob, VideoNotFound
 from jobqueue_bridge.videos import Video
 from media_pipelines.left_behind import owner
 from media_pipelines.media import compile as compiling
-from media_pipelines.media import matching, thumbnail
+from media_pipelines.media import matching
 from media_pipelines.media.blame import blaming_sources
 from media_pipelines.media.cuts import Item
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled, MediaError
 from media_pipelines.media.plan import Crf, VideoPlan
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.ladder import Ladder
+from media_pipelines.ops.materialized import file_at, made, named, video_link
 from media_pipelines.ops.outputs import Output, mine, plan_output, publish, removing_partials
-from media_pipelines.ops.pictures import preview
+from media_pipelines.ops.pictures import frame_of
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import record_output, table
 from media_pipelines.resources.attempt import Attempt
@@ -269,6 +269,7 @@ def finish(
     compilation: Compilation,
     queue: Queue,
     library: Library,
+    ffmpeg: Ffmpeg,
 ) -> dict[str, Any]:
     """Publish the verified file, write its row, complete the job. Returns what the Dagster UI shows of it."""
     result = compilation.result
@@ -278,7 +279,9 @@ def finish(
         source_ids = [str(video_id) for video_id in attempt.announced_sources]
     target = publish(attempt, library, compilation.output, sourceVideoIds=source_ids)
     relative = library.relative(target)
-    output_id = record_output(context.instance, queue, relative, target, result, directory_type="compilations")
+    output_id = record_output(
+        context, attempt, queue, relative, target, result, made_of=source_ids, directory_type="compilations"
+    )
     attempt.log(f"Output file size: {result.size_bytes / 1e6:.1f} MB")
     attempt.complete(
         {
@@ -289,26 +292,26 @@ def finish(
             "durationSeconds": result.duration_s,
         }
     )
+    shown = {
+        **film_shown(library, relative, result, ffmpeg),
+        "how": compilation.how,
+        "sources": len(source_ids),
+        "source_videos": named(source_ids),
+        "output_video": video_link(queue.settings, output_id),
+    }
+    return made(attempt, **shown)
+
+
+def film_shown(library: Library, relative: str, result: Probe, ffmpeg: Ffmpeg) -> dict[str, Any]:
+    """Of a film that was published."""
     return {
-        "path": relative,
+        **file_at(library, relative),
         "duration_s": round(result.duration_s or 0, 3),
         "picture": f"{result.width}×{result.height}",
         "size_mb": round(result.size_bytes / 1e6, 3),
-        "how": compilation.how,
+        "bitrate_kbps": result.bitrate_kbps or 0,
+        "frame": frame_of(replace(result, path=library.path(relative)), ffmpeg),
     }
-
-
-def frame_of(compilation: Compilation, relative: str, library: Library, ffmpeg: Ffmpeg) -> dg.MarkdownMetadataValue:
-    """A picture of what was published, or words where none can be had: that is no reason to fail a job."""
-    assert compilation.result is not None
-    with tempfile.TemporaryDirectory(prefix="preview-") as folder:
-        picture = Path(folder) / "frame.jpg"
-        try:
-            source = replace(compilation.result, path=library.path(relative))
-            thumbnail.take(ffmpeg.program, source, picture)
-            return dg.MetadataValue.md(f"![a frame]({preview(picture)})")
-        except (MediaError, OSError):
-            return dg.MetadataValue.md("none")
 
 
 def cut_list(chosen: Sequence[tuple[Video, Probe]]) -> dg.MarkdownMetadataValue:

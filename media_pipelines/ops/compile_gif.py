@@ -9,9 +9,11 @@ from jobqueue_bridge import params
 from media_pipelines.media import gif
 from media_pipelines.media.blame import blaming_sources
 from media_pipelines.media.probe import Probe
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.materialized import file_at, made, video_link
 from media_pipelines.ops.outputs import Output, plan_output, publish, removing_partials
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.pictures import preview
+from media_pipelines.ops.pictures import shown
 from media_pipelines.ops.progress import Reporter, bounded
 from media_pipelines.ops.videos import source_video
 from media_pipelines.resources.attempt import Attempt
@@ -47,7 +49,11 @@ def make_gif(
                 loop=wanted.loop,
             )
             if not output.published:
-                with removing_partials(output, attempt), blaming_sources(prober, [source]):
+                with (
+                    removing_partials(output, attempt),
+                    blaming_sources(prober, [source]),
+                    verifying(context, attempt),
+                ):
                     planned = _made(attempt, source, planned, output, wanted.max_bytes, ffmpeg).animation
         target = publish(attempt, library, output)
         relative = library.relative(target)
@@ -59,16 +65,18 @@ def make_gif(
         )
     return dg.Output(
         None,
-        metadata={
-            "preview": dg.MetadataValue.md(f"![its first frame]({preview(target)})"),
-            "path": relative,
-            "source": video.path,
-            "from_s": planned.start_s,
-            "duration_s": round(planned.duration_s, 3),
-            "picture": f"{planned.width}×{planned.height}",
-            "fps": planned.fps,
-            "size_kb": round(size_bytes / 1e3, 1),
-        },
+        metadata=made(
+            attempt,
+            preview=shown(target, "its first frame"),
+            **file_at(library, relative),
+            source=video.path,
+            source_video=video_link(queue.settings, video.id),
+            from_s=planned.start_s,
+            duration_s=round(planned.duration_s, 3),
+            picture=f"{planned.width}×{planned.height}",
+            fps=planned.fps,
+            size_mb=round(size_bytes / 1e6, 3),
+        ),
     )
 
 

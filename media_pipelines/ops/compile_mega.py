@@ -10,7 +10,8 @@ from jobqueue_bridge.videos import Video
 from media_pipelines.media import loudness, matching, title_card
 from media_pipelines.media.cuts import Item
 from media_pipelines.media.probe import Probe
-from media_pipelines.ops.compilations import Compilation, adopted, choose, finish, frame_of, join
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.compilations import Compilation, adopted, choose, finish, join
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
 from media_pipelines.ops.videos import table
@@ -55,17 +56,18 @@ def join_many(
             return adopted(compilation, ffmpeg)
         wanted = typed(attempt, params.CompileMega)
         levelling = _levelling(attempt, compilation, wanted, ffmpeg)
-        return join(
-            attempt,
-            compilation,
-            lambda workdir: _items(compilation, wanted, levelling, workdir),
-            queue,
-            ffmpeg,
-            preset=wanted.preset,
-            crf=wanted.crf,
-            crossfade_s=wanted.crossfade,
-            since_percent=_MEASURED_PERCENT if wanted.level_loudness else 0,
-        )
+        with verifying(context, attempt):
+            return join(
+                attempt,
+                compilation,
+                lambda workdir: _items(compilation, wanted, levelling, workdir),
+                queue,
+                ffmpeg,
+                preset=wanted.preset,
+                crf=wanted.crf,
+                crossfade_s=wanted.crossfade,
+                since_percent=_MEASURED_PERCENT if wanted.level_loudness else 0,
+            )
 
 
 def _levelling(attempt: Attempt, compilation: Compilation, wanted: params.CompileMega, ffmpeg: Ffmpeg) -> list[str]:
@@ -111,9 +113,8 @@ def publish_mega(
     ffmpeg: Ffmpeg,
 ) -> dg.Output[None]:
     with job.step(context) as attempt:
-        shown = finish(context, attempt, compilation, queue, library)
-    frame = frame_of(compilation, shown["path"], library, ffmpeg)
-    return dg.Output(None, metadata={**shown, "frame": frame, "chapters": _chapters(compilation)})
+        shown = finish(context, attempt, compilation, queue, library, ffmpeg)
+    return dg.Output(None, metadata={**shown, "chapters": _chapters(compilation)})
 
 
 def _chapters(compilation: Compilation) -> dg.MarkdownMetadataValue:

@@ -14,7 +14,8 @@ from media_pipelines.media.commands.pieces import shape
 from media_pipelines.media.encoders import Way
 from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
 from media_pipelines.media.ffmpeg import run
-from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, choose, finish, frame_of, ladder
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, choose, finish, ladder
 from media_pipelines.ops.outputs import mine, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter, bounded
@@ -80,7 +81,8 @@ def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: J
                 except (FfmpegFailed, FfmpegStalled) as error:
                     if not ways.steps_down(error):
                         raise
-            result = quad.verified(prober, grid, compilation.output.partial)
+            with verifying(context, attempt):
+                result = quad.verified(prober, grid, compilation.output.partial)
         return replace(compilation, result=result, how=how)
 
 
@@ -129,11 +131,10 @@ def publish_grid(
     ffmpeg: Ffmpeg,
 ) -> dg.Output[None]:
     with job.step(context) as attempt:
-        shown = finish(context, attempt, compilation, queue, library)
+        shown = finish(context, attempt, compilation, queue, library, ffmpeg)
     rows = [
         (name, video.path, f"{probe.width}×{probe.height}", f"{probe.duration_s or 0:.2f} s")
         for name, (video, probe) in zip(_CELL_NAMES, compilation.chosen, strict=False)
     ]
     cells = table(["cell", "video", "size", "lasts"], rows)
-    frame = frame_of(compilation, shown["path"], library, ffmpeg)
-    return dg.Output(None, metadata={**shown, "frame": frame, "cells": cells})
+    return dg.Output(None, metadata={**shown, "cells": cells})

@@ -4,7 +4,8 @@ import dagster as dg
 
 from jobqueue_bridge import params
 from media_pipelines.media.cuts import Item
-from media_pipelines.ops.compilations import Compilation, adopted, choose, cut_list, finish, frame_of, join
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.compilations import Compilation, adopted, choose, cut_list, finish, join
 from media_pipelines.ops.params import typed
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -45,7 +46,8 @@ def join_sources(
         if compilation.output.published:
             return adopted(compilation, ffmpeg)
         items = [Item(source) for source in compilation.sources]
-        return join(attempt, compilation, lambda _: items, queue, ffmpeg, preset=_PRESET, crf=_CRF)
+        with verifying(context, attempt):
+            return join(attempt, compilation, lambda _: items, queue, ffmpeg, preset=_PRESET, crf=_CRF)
 
 
 @dg.op(description="Rename the compilation to its place and write its row.")
@@ -58,6 +60,5 @@ def publish_compilation(
     ffmpeg: Ffmpeg,
 ) -> dg.Output[None]:
     with job.step(context) as attempt:
-        shown = finish(context, attempt, compilation, queue, library)
-    frame = frame_of(compilation, shown["path"], library, ffmpeg)
-    return dg.Output(None, metadata={**shown, "frame": frame, "cut_list": cut_list(compilation.chosen)})
+        shown = finish(context, attempt, compilation, queue, library, ffmpeg)
+    return dg.Output(None, metadata={**shown, "cut_list": cut_list(compilation.chosen)})

@@ -10,6 +10,8 @@ from media_pipelines.ai.scenes import scenes
 from media_pipelines.ai.segments import Segment, total_s
 from media_pipelines.media.cuts import Item
 from media_pipelines.ops.analysis import Analysed
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.materialized import made, video_link
 from media_pipelines.ops.outputs import plan_output
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.selections import (
@@ -69,10 +71,11 @@ def join_pieces(
             Item(selection.source, title, start_s=one.start_s, length_s=one.length_s)
             for one, title in zip(selection.segments, titles, strict=True)
         ]
-        return film(
-            attempt, selection, items, queue, ffmpeg,
-            preset=wanted.preset, crf=wanted.crf, crossfade_s=wanted.crossfade,
-        )  # fmt: skip
+        with verifying(context, attempt):
+            return film(
+                attempt, selection, items, queue, ffmpeg,
+                preset=wanted.preset, crf=wanted.crf, crossfade_s=wanted.crossfade,
+            )  # fmt: skip
 
 
 def _titles(selection: Selection) -> list[str | None]:
@@ -134,4 +137,6 @@ def publish_digest(
                 **noted,
             }
         )
-    return dg.Output(None, metadata={**shown(selection, why), **shown_film(selection, relative, library, ffmpeg)})
+    about = {**shown(selection, why, queue), **shown_film(selection, relative, library, ffmpeg)}
+    output = video_link(queue.settings, output_id)
+    return dg.Output(None, metadata=made(attempt, **about, output_video=output))

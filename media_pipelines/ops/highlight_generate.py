@@ -7,6 +7,8 @@ from media_pipelines.ai.highlights import moments, reel
 from media_pipelines.ai.interest import Weights, interest
 from media_pipelines.media.cuts import Item
 from media_pipelines.ops.analysis import Analysed
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.materialized import made, video_link
 from media_pipelines.ops.outputs import plan_output
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.selections import (
@@ -62,10 +64,11 @@ def join_moments(
         if selection.output is None:
             return selection
         items = [Item(selection.source, start_s=one.start_s, length_s=one.length_s) for one in selection.segments]
-        return film(
-            attempt, selection, items, queue, ffmpeg,
-            preset=wanted.preset, crf=wanted.crf, crossfade_s=wanted.crossfade,
-        )  # fmt: skip
+        with verifying(context, attempt):
+            return film(
+                attempt, selection, items, queue, ffmpeg,
+                preset=wanted.preset, crf=wanted.crf, crossfade_s=wanted.crossfade,
+            )  # fmt: skip
 
 
 @dg.op(description="Rename the reel to its place and write its row; list the ranked moments with their reasons.")
@@ -81,7 +84,7 @@ def publish_highlights(
         wanted = typed(attempt, params.HighlightGenerate)
         why = write_why(attempt, library, selection)
         result = {"whyPath": library.relative(why), "targetSeconds": wanted.target_length, **told(selection)}
-        metadata = shown(selection, why)
+        metadata = shown(selection, why, queue)
         ranked = moments(
             selection.analysed.analysis, selection.interest, min_s=wanted.min_moment, max_s=wanted.max_moment
         )
@@ -92,9 +95,10 @@ def publish_highlights(
                 title=f"{selection.video.title or stem(selection.video)}: highlights",
             )  # fmt: skip
             note_thumbnail(queue, output_id, take_poster(attempt, ffmpeg, library, selection, output_id))
-            made = film_facts(selection.film.result)
-            result = {"outputPath": relative, "outputVideoId": str(output_id), **made, **result}
+            of_film = film_facts(selection.film.result)
+            metadata["output_video"] = video_link(queue.settings, output_id)
+            result = {"outputPath": relative, "outputVideoId": str(output_id), **of_film, **result}
         attempt.complete(result)
     if selection.film is not None:
         metadata |= shown_film(selection, relative, library, ffmpeg)
-    return dg.Output(None, metadata=metadata)
+    return dg.Output(None, metadata=made(attempt, **metadata))

@@ -10,6 +10,7 @@ from jobqueue_bridge.file_changes import FileChange
 from jobqueue_bridge.videos import Video
 from media_pipelines.media import files
 from media_pipelines.media.errors import TargetExists
+from media_pipelines.ops.materialized import file_at, made, video_event, video_link
 from media_pipelines.ops.originals import finished_change, move_original
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import source_video
@@ -33,7 +34,10 @@ def move_video(context: dg.OpExecutionContext, job: JobRow, queue: Queue, librar
             change = _move(attempt, wanted, video, queue, library)
         lies_at = change.target if change else video.path
         attempt.complete({"path": lies_at, "movedFrom": came_from, "moved": change is not None})
-    return dg.Output(None, metadata={"path": lies_at, "moved_from": came_from})
+    about = made(attempt, **file_at(library, lies_at), moved_from=dg.MetadataValue.path(came_from))
+    if change is not None:
+        video_event(context, video.id, dg.AssetObservation, what="moved", **about)
+    return dg.Output(None, metadata={**about, "source_video": video_link(queue.settings, video.id)})
 
 
 def _move(

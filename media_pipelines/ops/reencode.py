@@ -7,13 +7,17 @@ from typing import Any
 import dagster as dg
 
 from jobqueue_bridge import params, videos
+from jobqueue_bridge.findings import Finding, Severity
 from jobqueue_bridge.videos import Video
 from media_pipelines.media import streaming
 from media_pipelines.media.plan import Crf, EncodePlan, Target
 from media_pipelines.media.probe import Probe
+from media_pipelines.ops.checks import report, verifying
 from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
+from media_pipelines.ops.materialized import file_at, made, video_link
 from media_pipelines.ops.outputs import Output, mine, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
+from media_pipelines.ops.pictures import frame_of
 from media_pipelines.ops.videos import record_output, source_video
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -89,22 +93,31 @@ def _plan(wanted: params.ReencodeStreaming, source: Probe) -> EncodePlan:
 def verify_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, ffmpeg: Ffmpeg) -> Rendition:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.ReencodeStreaming)
-        result = verify_output(
-            attempt,
-            ffmpeg,
-            rendition.source,
-            rendition.output,
-            rendition.plan,
-            encoded=rendition.encoded,
-            full=wanted.verify == "full",
-            min_vmaf=wanted.min_vmaf,
-        )
+        with verifying(context, attempt):
+            result = verify_output(
+                attempt,
+                ffmpeg,
+                rendition.source,
+                rendition.output,
+                rendition.plan,
+                encoded=rendition.encoded,
+                full=wanted.verify == "full",
+                min_vmaf=wanted.min_vmaf,
+            )
+        report(context, attempt, _compared(rendition.source.size_bytes, result.size_bytes))
         return replace(rendition, result=result)
+
+
+def _compared(before: int, after: int) -> Finding:
+    saved_percent = 100 * (1 - after / before) if before else 0.0
+    share = f"{saved_percent:.1f} % smaller" if after < before else f"{-saved_percent:.1f} % larger"
+    said = f"{after / 1e6:.2f} MB, the source {before / 1e6:.2f} MB: {share}"
+    return Finding("smaller", after < before, Severity.WARN, said)
 
 
 @dg.op(description="Rename the verified file to its place, write its row, point the source's row at this job.")
 def publish_rendition(
-    context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, queue: Queue, library: Library
+    context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> dg.Output[None]:
     with job.step(context) as attempt:
         result = rendition.result
@@ -112,11 +125,13 @@ def publish_rendition(
         target = publish(attempt, library, rendition.output)
         relative = library.relative(target)
         output_id = record_output(
-            context.instance,
+            context,
+            attempt,
             queue,
             relative,
             target,
             result,
+            made_of=[rendition.video.id],
             title=rendition.video.title,
             source_video_id=rendition.video.id,
             reencode_job_id=attempt.job.id,
@@ -134,7 +149,13 @@ def publish_rendition(
             },
             also=lambda connection: videos.update(connection, rendition.video.id, reencode_job_id=attempt.job.id),
         )
-    return dg.Output(None, metadata=_shown(rendition, result, relative))
+    about_files = {
+        **file_at(library, relative),
+        "output_video": video_link(queue.settings, output_id),
+        "source_video": video_link(queue.settings, rendition.video.id),
+        "frame": frame_of(replace(result, path=target), ffmpeg),
+    }
+    return dg.Output(None, metadata=made(attempt, **_shown(rendition, result), **about_files))
 
 
 def _quality(encoded: Encoded | None) -> dict[str, Any]:
@@ -145,10 +166,9 @@ def _quality(encoded: Encoded | None) -> dict[str, Any]:
     return {"quality": {"metric": target.metric, "wanted": target.score, "score": best.score, "crf": best.crf}}
 
 
-def _shown(rendition: Rendition, result: Probe, relative: str) -> dict[str, str | float]:
+def _shown(rendition: Rendition, result: Probe) -> dict[str, str | float]:
     before, after = rendition.source, result
     return {
-        "path": relative,
         "source": rendition.video.path,
         "encoder": rendition.encoder or "(an earlier attempt)",
         "duration_s": round(after.duration_s or 0, 3),

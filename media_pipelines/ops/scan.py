@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,21 @@ import dagster as dg
 import sqlalchemy as sa
 
 from jobqueue_bridge import file_changes, params, videos
+from jobqueue_bridge import queue as jobs
 from jobqueue_bridge.new_video import Link
 from jobqueue_bridge.queue import NewJob, being_published, enqueue_chains
 from jobqueue_bridge.videos import Known, Place
 from jobqueue_bridge.vocabulary import Origin
+from media_pipelines import library_checks
 from media_pipelines.media import files
-from media_pipelines.media.errors import UnreadableMedia
+from media_pipelines.media.errors import PathOutsideLibrary, UnreadableMedia
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.prober import Prober
+from media_pipelines.ops.checks import evaluation, log_evaluation
+from media_pipelines.ops.materialized import made, video_event
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
-from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table
+from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table, video_facts
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -37,12 +42,20 @@ _COUNTED = ("found", "new", "changed", "unchanged", "moved", "missing", "invalid
 # A broken file that was written this recently may be one that is still being copied: it is looked at once more.
 _RECENT_S = 10.0
 _SECOND_LOOK_S = 0.5
-# A materialization costs milliseconds each: a first scan of a large library reports the first ones only.
-_MATERIALIZED_AT_MOST = 50
 # The folders at the library's root into which jobs write: what lies there was made of a video, whether it has its row
 # or not, and is no new one.
 _MADE_BY_JOBS = {"playback", "compilations", "thumbnails", "gifs", "scenes", "highlights", "clips", "digests"}
+# An event costs milliseconds: of each kind, a scan of a large library tells Dagster the first ones only.
+_TOLD_AT_MOST = 50
 _SHOWN = 50
+
+
+@dataclass(frozen=True)
+class _Event:
+    """Something that happened to a video, for Dagster to be told."""
+
+    video_id: UUID
+    facts: Mapping[str, Any]
 
 
 @dataclass
@@ -62,6 +75,13 @@ class Tally:
     new_ids: list[UUID] = field(default_factory=list)
     fresh: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
     """The first of the new ones, as they were written: all of a large library would fill the memory."""
+    events: dict[str, list[_Event]] = field(default_factory=dict)
+    """What else happened to videos, by its word; the first of each."""
+
+    def note(self, what: str, video_id: UUID, facts: Mapping[str, Any]) -> None:
+        noted = self.events.setdefault(what, [])
+        if len(noted) < _TOLD_AT_MOST:
+            noted.append(_Event(video_id, facts))
 
     @property
     def handled(self) -> int:
@@ -78,13 +98,20 @@ def _scan(
         wanted = typed(attempt, params.DirectoryScan)
         tally = _look_through(attempt, wanted, queue, library, ffmpeg)
         add_partitions(context.instance, VIDEO_PARTITIONS, map(str, tally.new_ids))
-        for video_id, facts in tally.fresh:
-            context.log_event(_materialization(video_id, facts))
+        _tell(context, attempt, tally)
+        health = _checked_library(context, wanted, queue)
         attempt.decided(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
         if tally.enqueued:
             attempt.log(f"{tally.enqueued} jobs enqueued for what is new")
         attempt.complete({"directory": wanted.directory, **tally.counts(), **_enqueued(tally)})
-    return dg.Output(None, metadata={"directory": wanted.directory, **tally.counts(), "videos": _shown(tally)})
+    shown = {
+        "directory": dg.MetadataValue.path(wanted.directory),
+        **tally.counts(),
+        "dagster/row_count": health.videos,
+        "videos": _shown(tally),
+        **{f"{what}_videos": _named(events) for what, events in tally.events.items()},
+    }
+    return dg.Output(None, metadata=made(attempt, **shown))
 
 
 def _enqueued(tally: Tally) -> dict[str, int]:
@@ -109,13 +136,10 @@ def _look_through(
     attempt: Attempt, wanted: params.DirectoryScan, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Tally:
     root = library.root
-    below = library.path(wanted.directory)
-    if not below.exists():
-        raise UnreadableMedia(below, "there is no such folder in the library")
     with bounded(attempt.log, "files skipped") as log_skipped, ffmpeg.prober(workers=_PROBES_AT_ONCE) as prober:
         scan = _Scan(root, queue, prober, log_skipped)
         files_found = [
-            _File(str(path.relative_to(root)), path, status) for path, status in files.walk(root, below, scan.skipped)
+            _File(str(path.relative_to(root)), path, status) for path, status in _found(wanted, library, scan.skipped)
         ]
         scan.tally.found = len(files_found)
         attempt.log(f"{len(files_found)} video files in {wanted.directory}")
@@ -125,9 +149,33 @@ def _look_through(
             done = scan.tally.handled
             attempt.progress(100 * done / max(1, len(files_found)), files=done, of=len(files_found))
         attempt.check()
-        for path in scan.mark_missing(wanted.directory, {file.relative for file in files_found}):
+        for path in scan.mark_missing(wanted, {file.relative for file in files_found}):
             log_skipped(f"Missing since now: {path!r}")
     return scan.tally
+
+
+def _found(wanted: params.DirectoryScan, library: Library, skip: files.OnSkip) -> Iterator[tuple[Path, os.stat_result]]:
+    """What the params name, as far as it is there. Raises UnreadableMedia: the folder to look through is not."""
+    if wanted.paths is not None:
+        return _listed(wanted.paths, library, skip)
+    below = library.path(wanted.folder)
+    if not below.exists():
+        raise UnreadableMedia(below, "there is no such folder in the library")
+    return files.walk(library.root, below, skip)
+
+
+def _listed(paths: Iterable[str], library: Library, skip: files.OnSkip) -> Iterator[tuple[Path, os.stat_result]]:
+    """One of many is no reason to leave out the others: it may have gone since it was listed."""
+    for relative in paths:
+        try:
+            path = library.path(relative)
+        except PathOutsideLibrary as error:
+            skip(library.root / relative, str(error))
+            continue
+        if path.is_dir():
+            skip(path, "it is a folder, and files are listed")
+        elif os.path.lexists(path):
+            yield from files.walk(library.root, path, skip)
 
 
 @dataclass(frozen=True)
@@ -168,7 +216,10 @@ class _Scan:
 
     def _note_unchanged(self, connection: sa.Connection, unchanged: Sequence[tuple[_File, Known]]) -> None:
         self.tally.unchanged += len(unchanged)
-        videos.mark_present(connection, [known.id for _, known in unchanged if known.missing_since is not None])
+        back = [(file, known) for file, known in unchanged if known.missing_since is not None]
+        videos.mark_present(connection, [known.id for _, known in back])
+        for file, known in back:
+            self.tally.note("returned", known.id, {"path": file.relative, "missing_since": known.missing_since})
         videos.set_fingerprints(
             connection,
             {
@@ -212,10 +263,12 @@ class _Scan:
         for path, video_id in ids.items():
             if path in known:
                 self._count_known(rows[path], known[path])
+                if known[path].missing_since is not None:
+                    self.tally.note("returned", video_id, {"path": path, "missing_since": known[path].missing_since})
                 continue
             self.tally.new += 1
             self.tally.new_ids.append(video_id)
-            if len(self.tally.fresh) < _MATERIALIZED_AT_MOST:
+            if len(self.tally.fresh) < _TOLD_AT_MOST:
                 self.tally.fresh.append((video_id, rows[path]))
 
     def _enqueue_chains(self, connection: sa.Connection, rows: Mapping[UUID, Mapping[str, Any]]) -> None:
@@ -240,6 +293,7 @@ class _Scan:
             self.tally.unchanged += 1
         else:
             self.tally.changed += 1
+            self.tally.note("changed", known.id, facts)
 
     def _follow_moved(self, connection: sa.Connection, new: Sequence[dict[str, Any]]) -> set[str]:
         """Rows of files that are at another path now: only where the old path is empty for certain, and one row and
@@ -259,21 +313,31 @@ class _Scan:
                 columns = {name: value for name, value in facts.items() if name not in ("path", "title")}
                 videos.relocate(connection, gone[0].id, facts["path"], columns)
                 moved.add(facts["path"])
+                self.tally.note("moved", gone[0].id, {"path": facts["path"], "moved_from": gone[0].path})
                 self._log(f"Moved: {gone[0].path!r} is {facts['path']!r} now")
         return moved
 
-    def mark_missing(self, directory: str, found: Set[str]) -> list[str]:
-        """Rows below the directory whose files are gone for certain; their paths."""
+    def mark_missing(self, wanted: params.DirectoryScan, found: Set[str]) -> list[str]:
+        """Rows of what was looked through whose files are gone for certain; their paths."""
         with self._queue.begin() as connection:
             gone = [
                 place
-                for place in videos.present_below(connection, directory)
+                for place in _present(connection, wanted)
                 if place.path not in found and self._absence.is_certain(self._root / place.path, place.seen_at)
             ]
         with self._queue.begin() as connection:
             marked = videos.mark_missing(connection, gone)
         self.tally.missing = len(marked)
+        ids, now = {place.path: place.id for place in gone}, datetime.now(UTC)
+        for path in marked:
+            self.tally.note("missing", ids[path], {"path": path, "missing_since": now})
         return marked
+
+
+def _present(connection: sa.Connection, wanted: params.DirectoryScan) -> Iterable[Place]:
+    if wanted.paths is not None:
+        return videos.present_at(connection, wanted.paths)
+    return videos.present_below(connection, wanted.folder)
 
 
 def _asked(link: Link, video_id: UUID) -> NewJob:
@@ -318,13 +382,38 @@ def _growing(doubtful: Mapping[Path, os.stat_result]) -> Iterator[Path]:
             yield path
 
 
-def _materialization(video_id: UUID, facts: dict[str, Any]) -> dg.AssetMaterialization:
-    shown = ("path", "size_bytes", "duration_seconds", "width", "height", "video_codec", "is_valid")
-    return dg.AssetMaterialization(
-        asset_key="library_video",
-        partition=str(video_id),
-        metadata={name: facts[name] for name in shown if facts[name] is not None},
-    )
+def _checked_library(context: dg.OpExecutionContext, wanted: params.DirectoryScan, queue: Queue) -> videos.Health:
+    """How the library is after the scan, which answers the checks of it."""
+    now = datetime.now(UTC)
+    with queue.begin() as connection:
+        health = videos.health(connection)
+        is_whole = isinstance(wanted, params.Scan) and wanted.path is None and wanted.paths is None
+        scanned_at = now if is_whole else jobs.last_scan_at(connection)
+    for finding in library_checks.findings(health, scanned_at, now):
+        log_evaluation(context, evaluation(library_checks.ASSET, finding))
+    return health
+
+
+def _tell(context: dg.OpExecutionContext, attempt: Attempt, tally: Tally) -> None:
+    """Dagster, in the partition of each video: of a new or changed file a materialization, else an observation."""
+    for video_id, facts in tally.fresh:
+        video_event(context, video_id, dg.AssetMaterialization, **made(attempt, what="new", **video_facts(facts)))
+    for what, events in tally.events.items():
+        for event in events:
+            kind = dg.AssetMaterialization if what == "changed" else dg.AssetObservation
+            shown = video_facts(event.facts) if what == "changed" else _as_metadata(event.facts)
+            video_event(context, event.video_id, kind, **made(attempt, what=what, **shown))
+
+
+def _as_metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: dg.MetadataValue.timestamp(value) if isinstance(value, datetime) else dg.MetadataValue.path(value)
+        for name, value in facts.items()
+    }
+
+
+def _named(events: Sequence[_Event]) -> dg.MarkdownMetadataValue:
+    return table(["video"], [(event.facts["path"],) for event in events[:_SHOWN]])
 
 
 def _shown(tally: Tally) -> dg.MarkdownMetadataValue:

@@ -19,7 +19,9 @@ from media_pipelines.media import extract, files
 from media_pipelines.media.cuts import Item
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.analysis import Analysed
+from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.compilations import JOINED_PERCENT
+from media_pipelines.ops.materialized import made
 from media_pipelines.ops.outputs import removing_partials
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter
@@ -95,7 +97,8 @@ def write_scene_files(
             enumerate(extraction.scenes, 1), shares(extraction.analysed, len(extraction.scenes)), strict=True
         ):
             part = _planned(attempt, library, extraction, n, wanted.files)
-            parts.append(_written(attempt, part, scene, extraction, wanted, queue, ffmpeg, since, until))
+            with verifying(context, attempt):
+                parts.append(_written(attempt, part, scene, extraction, wanted, queue, ffmpeg, since, until))
         return replace(extraction, parts=tuple(parts))
 
 
@@ -178,7 +181,16 @@ def publish_scenes(
         )
     return dg.Output(
         None,
-        metadata={**shown(extraction.selection, why), "scenes": _table(extraction), "shots": len(analysis.shots)},
+        metadata=made(
+            attempt,
+            **shown(extraction.selection, why, queue),
+            **{"dagster/partition_row_count": len(rows)},
+            scenes=_table(extraction),
+            shots=len(analysis.shots),
+            scene_count=len(extraction.scenes),
+            files=len(published),
+            exports=dg.MetadataValue.json(written),
+        ),
     )
 
 

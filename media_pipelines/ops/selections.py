@@ -22,7 +22,8 @@ from media_pipelines.media.cuts import Item
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.analysis import Analysed, engines_of, engines_table
-from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, frame_of, join
+from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, film_shown, join
+from media_pipelines.ops.materialized import video_link
 from media_pipelines.ops.outputs import Output, publish
 from media_pipelines.ops.videos import record_output, table
 from media_pipelines.resources.attempt import Attempt
@@ -127,7 +128,17 @@ def publish_film(
     """Its path in the library, and the id of its row, which names the source."""
     target = publish(attempt, library, output, sourceVideoIds=[str(source.id)])
     relative = library.relative(target)
-    output_id = record_output(context.instance, queue, relative, target, result, source_video_id=source.id, **columns)
+    output_id = record_output(
+        context,
+        attempt,
+        queue,
+        relative,
+        target,
+        result,
+        made_of=[source.id],
+        source_video_id=source.id,
+        **columns,
+    )
     attempt.log(f"Published {relative}: {result.duration_s or 0:.2f} s, {result.size_bytes / 1e6:.1f} MB")
     return relative, output_id
 
@@ -196,13 +207,14 @@ def film_facts(result: Probe) -> dict[str, Any]:
     return {"sizeBytes": result.size_bytes, "durationSeconds": result.duration_s}
 
 
-def shown(selection: Selection, why: Path) -> dict[str, Any]:
+def shown(selection: Selection, why: Path, queue: Queue) -> dict[str, Any]:
     """Metadata for the Dagster UI."""
     return {
         "why": dg.MetadataValue.md(f"![score over time, and what was chosen]({_inline(why)})"),
         "chosen": segments_table(selection.segments),
         "engines": engines_table(selection.analysed.analysis),
         "source": selection.video.path,
+        "source_video": video_link(queue.settings, selection.video.id),
     }
 
 
@@ -216,14 +228,7 @@ def shown_film(selection: Selection, relative: str, library: Library, ffmpeg: Ff
     assert selection.film is not None
     assert selection.film.result is not None
     result = selection.film.result
-    return {
-        "path": relative,
-        "duration_s": round(result.duration_s or 0, 3),
-        "picture": f"{result.width}×{result.height}",
-        "size_mb": round(result.size_bytes / 1e6, 3),
-        "how": selection.film.how,
-        "frame": frame_of(selection.film, relative, library, ffmpeg),
-    }
+    return {**film_shown(library, relative, result, ffmpeg), "how": selection.film.how}
 
 
 def segments_table(segments: Sequence[Segment]) -> dg.MarkdownMetadataValue:

@@ -9,6 +9,7 @@ from jobqueue_bridge import insights, params, videos
 from jobqueue_bridge.insights import TagRow
 from media_pipelines.ai.tagging import VideoTag, tags
 from media_pipelines.ops.analysis import Analysed, engines_of, engines_table
+from media_pipelines.ops.materialized import made, video_link
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import table
 from media_pipelines.resources.job import JobRow
@@ -59,11 +60,14 @@ def store_tags(context: dg.OpExecutionContext, tagged: Tagged, job: JobRow) -> d
     listed = [(tag.name, f"{tag.score:.2f}", tag.count, f"{tag.seconds:.1f} s", tag.model) for tag in tagged.tags]
     return dg.Output(
         None,
-        metadata={
-            "tags": table(["tag", "score", "shots", "seen for", "model"], listed),
-            "engines": engines_table(analysis),
-            "source": video.path,
-        },
+        metadata=made(
+            attempt,
+            **{"dagster/partition_row_count": len(rows)},
+            tags=table(["tag", "score", "shots", "seen for", "model"], listed),
+            engines=engines_table(analysis),
+            source=video.path,
+            source_video=video_link(attempt.settings, video.id),
+        ),
     )
 
 

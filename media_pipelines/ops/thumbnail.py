@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -12,9 +13,11 @@ from media_pipelines.left_behind import owner
 from media_pipelines.media import files, storyboard, thumbnail
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.thumbnail import Thumbnail
+from media_pipelines.ops import pictures
+from media_pipelines.ops.checks import verifying
+from media_pipelines.ops.materialized import file_at, made, video_link
 from media_pipelines.ops.outputs import remove_left_behind
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.pictures import preview
 from media_pipelines.ops.videos import source_video
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
@@ -49,8 +52,9 @@ def take_thumbnail(
             with ffmpeg.prober() as prober:
                 source = prober.probe(library.path(video.path))
             picture = _file(attempt, folder, f"{video.id}.jpg")
-            taken = _take(attempt, wanted, source, picture, ffmpeg)
-            sheets = _storyboard(attempt, video, source, folder, ffmpeg) if wanted.storyboard else []
+            with verifying(context, attempt):
+                taken = _take(attempt, wanted, source, picture, ffmpeg)
+                sheets = _storyboard(attempt, video, source, folder, ffmpeg) if wanted.storyboard else []
             attempt.check()
             _publish(picture, sheets)
             _remove_older_sheets(folder, video, sheets)
@@ -64,7 +68,8 @@ def take_thumbnail(
             columns["storyboard_path"] = library.relative(sheets[-1].target)
             result |= {"storyboardPath": columns["storyboard_path"], "storyboardSheets": len(sheets) - 1}
         attempt.complete(result, also=lambda connection: videos.update(connection, video.id, **columns))
-    return dg.Output(None, metadata=_shown(library, picture, taken, sheets))
+    about = {**_shown(library, picture, taken, sheets), "source_video": video_link(queue.settings, video.id)}
+    return dg.Output(None, metadata=made(attempt, **about))
 
 
 def _file(attempt: Attempt, folder: Path, name: str) -> _File:
@@ -125,16 +130,14 @@ def _remove_older_sheets(folder: Path, video: Video, storyboard: Sequence[_File]
             sheet.unlink(missing_ok=True)
 
 
-def _shown(
-    library: Library, picture: _File, taken: Thumbnail, sheets: Sequence[_File]
-) -> dict[str, dg.MarkdownMetadataValue | str | float]:
-    shown: dict[str, dg.MarkdownMetadataValue | str | float] = {
-        "preview": dg.MetadataValue.md(f"![frame of the video]({preview(picture.target)})"),
-        "path": library.relative(picture.target),
+def _shown(library: Library, picture: _File, taken: Thumbnail, sheets: Sequence[_File]) -> dict[str, Any]:
+    shown = {
+        "preview": pictures.shown(picture.target, "frame of the video"),
+        **file_at(library, library.relative(picture.target)),
         "timestamp_s": round(taken.at_s, 3),
         "size": f"{taken.width}×{taken.height}",
     }
     if sheets:
-        shown["storyboard"] = dg.MetadataValue.md(f"![first sheet]({preview(sheets[0].target)})")
-        shown["storyboard_path"] = library.relative(sheets[-1].target)
+        shown["storyboard"] = pictures.shown(sheets[0].target, "first sheet")
+        shown["storyboard_path"] = dg.MetadataValue.path(library.relative(sheets[-1].target))
     return shown

@@ -25,7 +25,9 @@ from media_pipelines.media.plan import EncodePlan
 from media_pipelines.media.policy import Encode, Refuse, Skip
 from media_pipelines.media.probe import Probe
 from media_pipelines.media.replace import Identity
+from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
+from media_pipelines.ops.materialized import file_at, made, video_event, video_link
 from media_pipelines.ops.originals import finished_change, replace_original
 from media_pipelines.ops.outputs import (
     Output,
@@ -38,7 +40,8 @@ from media_pipelines.ops.outputs import (
     require_space,
 )
 from media_pipelines.ops.params import typed
-from media_pipelines.ops.videos import broken, facts, record_output, source_video
+from media_pipelines.ops.pictures import frame_of
+from media_pipelines.ops.videos import broken, facts, record_output, source_video, video_facts
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -215,16 +218,17 @@ def verify_result(context: dg.OpExecutionContext, work: Work, job: JobRow, queue
         policy = typed(attempt, params.Transcode).policy
         plan = work.encoded.plan if work.encoded else task.wanted.plan
         try:
-            result = verify_output(
-                attempt,
-                ffmpeg,
-                task.source,
-                task.output,
-                plan,
-                encoded=work.encoded,
-                full=True,
-                min_vmaf=policy.min_vmaf,
-            )
+            with verifying(context, attempt):
+                result = verify_output(
+                    attempt,
+                    ffmpeg,
+                    task.source,
+                    task.output,
+                    plan,
+                    encoded=work.encoded,
+                    full=True,
+                    min_vmaf=policy.min_vmaf,
+                )
         except OutputRejected as error:
             said = f"Its result failed verification: {'; '.join(error.problems)}"
             _remember_failure(attempt, queue, work, task, policy, Result.FAILED_VERIFY, said)
@@ -255,20 +259,47 @@ def publish_result(
         if work.skip is not None:
             told: dict[str, Any] = {"outcome": work.skip.outcome, "detail": work.skip.reason}
             attempt.complete(told)
-        elif work.task is not None and not work.task.in_place:
-            told = _published(context, attempt, queue, library, work, work.task)
+            return dg.Output(None, metadata=made(attempt, **told))
+        if work.task is not None and not work.task.in_place:
+            told, result = _published(context, attempt, queue, library, work, work.task)
         else:
-            told = _replaced(attempt, queue, library, ffmpeg, work)
-    return dg.Output(None, metadata={key: value for key, value in told.items() if value is not None})
+            told, result = _replaced(context, attempt, queue, library, ffmpeg, work)
+    shown = {
+        **file_at(library, told["outputPath"]),
+        **_shown(told),
+        "output_video": video_link(queue.settings, told["outputVideoId"]),
+        "source_video": video_link(queue.settings, work.video.id),
+        "frame": frame_of(replace(result, path=library.path(told["outputPath"])), ffmpeg),
+    }
+    return dg.Output(None, metadata=made(attempt, **shown))
 
 
-def _replaced(attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg, work: Work) -> dict[str, Any]:
+def _shown(told: dict[str, Any]) -> dict[str, Any]:
+    """What the job's row says, as Dagster shows and plots it."""
+    before, after = told["sourceSizeBytes"], told["sizeBytes"]
+    return {
+        "outcome": told["outcome"],
+        "detail": told["detail"],
+        "encoder": told["encoder"],
+        "video_codec": told["videoCodec"],
+        "duration_s": round(told["durationSeconds"] or 0, 3),
+        "size_before_mb": round(before / 1e6, 3) if before else None,
+        "size_after_mb": round(after / 1e6, 3),
+        "saved_percent": round(100 * (1 - after / before), 1) if before else None,
+        "encode_s": told["encodeSeconds"],
+        "backup": told.get("backupPath") and dg.MetadataValue.path(told["backupPath"]),
+    }
+
+
+def _replaced(
+    context: dg.OpExecutionContext, attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg, work: Work
+) -> tuple[dict[str, Any], Probe]:
     """The result in the original's place, now or by an earlier attempt."""
     if work.task is not None:
         assert work.result is not None
         task, result = work.task, work.result
         require_made(task.output)
-        made = fingerprint(task.output.partial)
+        content = fingerprint(task.output.partial)
         keep = queue.settings.backup_original
         change = replace_original(
             attempt,
@@ -285,35 +316,49 @@ def _replaced(attempt: Attempt, queue: Queue, library: Library, ffmpeg: Ffmpeg, 
         assert work.change is not None
         change = work.change
         target = library.path(change.target)
-        made = fingerprint(target)
+        content = fingerprint(target)
         with ffmpeg.prober() as prober:
             result = prober.probe(target)
     told = {**_told(work, change.target, result), "outputVideoId": str(work.video.id), "backupPath": change.backup}
-    _complete(attempt, work, told, change.target, made)
-    return told
+    _complete(attempt, work, told, change.target, content)
+    video_event(
+        context,
+        work.video.id,
+        dg.AssetMaterialization,
+        **made(
+            attempt,
+            **video_facts({**facts(result), "path": change.target}),
+            what="encoded anew in its place",
+            before=dg.MetadataValue.path(change.path),
+            backup=change.backup and dg.MetadataValue.path(change.backup),
+        ),
+    )
+    return told, result
 
 
 def _published(
     context: dg.OpExecutionContext, attempt: Attempt, queue: Queue, library: Library, work: Work, task: Task
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Probe]:
     assert work.result is not None
     if not task.output.published:
         replacing.require_unchanged(task.file, task.seen)
     target = publish(attempt, library, task.output)
     relative = library.relative(target)
     output_id = record_output(
-        context.instance,
+        context,
+        attempt,
         queue,
         relative,
         target,
         work.result,
+        made_of=[work.video.id],
         title=work.video.title,
         source_video_id=work.video.id,
         reencode_job_id=attempt.job.id,
     )
     told = {**_told(work, relative, work.result), "outputVideoId": str(output_id)}
     _complete(attempt, work, told, relative, fingerprint(target))
-    return told
+    return told, work.result
 
 
 def _told(work: Work, output_path: str, result: Probe) -> dict[str, Any]:
@@ -336,14 +381,14 @@ def _told(work: Work, output_path: str, result: Probe) -> dict[str, Any]:
     }
 
 
-def _complete(attempt: Attempt, work: Work, told: dict[str, Any], output_path: str, made: str) -> None:
+def _complete(attempt: Attempt, work: Work, told: dict[str, Any], output_path: str, content: str) -> None:
     """The source's content was done; that of the result complies."""
     policy, job_id, detail = policy_hash(typed(attempt, params.Transcode).policy), attempt.job.id, told["detail"]
     source_path = work.change.path if work.change else work.video.path
 
     def remember(connection: Any) -> None:
-        outcomes.record(connection, made, output_path, policy, Result.COMPLIANT, detail, job_id)
-        videos.update(connection, UUID(told["outputVideoId"]), fingerprint=made)
+        outcomes.record(connection, content, output_path, policy, Result.COMPLIANT, detail, job_id)
+        videos.update(connection, UUID(told["outputVideoId"]), fingerprint=content)
         if work.task is not None:
             outcomes.record(connection, work.task.content, source_path, policy, Result.DONE, detail, job_id)
 

@@ -1,6 +1,7 @@
 """Probe a video anew, decode frames of it, and say on its row whether it is sound."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -8,6 +9,8 @@ from jobqueue_bridge import params, videos
 from media_pipelines.media import files, phash, replace
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.probe import Probe
+from media_pipelines.ops.checks import sounding
+from media_pipelines.ops.materialized import file_at, made, video_link
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import broken, row, source_video, table
 from media_pipelines.resources.attempt import Attempt
@@ -33,7 +36,7 @@ def validate_video(
         attempt.log(f"Input: {video.path}")
         before = replace.found(path)
         try:
-            with ffmpeg.prober() as prober:
+            with sounding(context, attempt), ffmpeg.prober() as prober:
                 probe = prober.probe(path, decode_frames=_FRAMES)
         except MediaError as error:
             if error.kind == "permanent" and before is not None and replace.found(path) is not None:
@@ -51,7 +54,9 @@ def validate_video(
             {"valid": True, "framesDecoded": probe.frames_decoded, "sha256": fresh.get("sha256")},
             also=lambda connection: videos.update(connection, video.id, **fresh),
         )
-    return dg.Output(None, metadata=_shown(video.path, probe))
+    about = {**_shown(probe), **file_at(library, video.path), "sha256": fresh.get("sha256")}
+    about["source_video"] = video_link(queue.settings, video.id)
+    return dg.Output(None, metadata=made(attempt, **about))
 
 
 def _hashes(attempt: Attempt, wanted: params.Validate, path: Path, ffmpeg: Ffmpeg) -> dict[str, str | None]:
@@ -84,12 +89,12 @@ def _checksum(attempt: Attempt, path: Path) -> str:
 _KEPT = frozenset({"path", "filename", "title", "directory_type"})
 
 
-def _shown(path: str, probe: Probe) -> dict[str, dg.MarkdownMetadataValue | str | float]:
+def _shown(probe: Probe) -> dict[str, Any]:
     return {
-        "path": path,
         "duration_s": round(probe.duration_s or 0, 3),
         "picture": f"{probe.width}×{probe.height}, {probe.quality}, {probe.orientation}",
         "size_mb": round(probe.size_bytes / 1e6, 3),
+        "bitrate_kbps": probe.bitrate_kbps or 0,
         "frames_decoded": probe.frames_decoded,
         "streams": table(
             ["#", "kind", "codec", "language", "channels"],

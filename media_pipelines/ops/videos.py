@@ -1,7 +1,7 @@
 """What several ops do with videos: find the source of a job, describe a file as a row, keep partitions in step."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from media_pipelines.media import files
 from media_pipelines.media.errors import MediaError
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.probe import Probe
+from media_pipelines.ops.materialized import made, named, video_event, video_link
+from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.queue import Queue
 
 VIDEO_PARTITIONS = dg.DynamicPartitionsDefinition(name="videos")
@@ -86,15 +88,49 @@ def directory_type(relative: str) -> str:
 
 
 def record_output(
-    instance: dg.DagsterInstance, queue: Queue, relative: str, target: Path, result: Probe, **columns: Any
+    context: dg.OpExecutionContext,
+    attempt: Attempt,
+    queue: Queue,
+    relative: str,
+    target: Path,
+    result: Probe,
+    *,
+    made_of: Sequence[UUID | str],
+    **columns: Any,
 ) -> UUID:
-    """The row and the partition of a video that a job has published at `target`; `columns` overrule what its name and
-    its probe say. Returns its id."""
+    """The row and the partition of a video that a job has published at `target`, and what Dagster is told of it;
+    `columns` overrule what its name and its probe say. Returns its id."""
     facts = {**row(relative, target, replace(result, path=target)), **columns}
     with queue.begin() as connection:
         video_id = videos.upsert(connection, [facts])[relative]
-    add_partitions(instance, VIDEO_PARTITIONS, [str(video_id)])
+    add_partitions(context.instance, VIDEO_PARTITIONS, [str(video_id)])
+    video_event(
+        context,
+        video_id,
+        dg.AssetMaterialization,
+        **made(
+            attempt,
+            **video_facts(facts),
+            **{"dagster/uri": target.as_uri()},
+            source_video=video_link(queue.settings, made_of[0]) if len(made_of) == 1 else None,
+            source_videos=named(made_of),
+        ),
+    )
     return video_id
+
+
+def video_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says about its file, as Dagster shows and plots it."""
+    return {
+        "path": dg.MetadataValue.path(facts["path"]),
+        "size_mb": round(facts["size_bytes"] / 1e6, 3) if facts["size_bytes"] is not None else None,
+        "duration_s": facts["duration_seconds"] and round(facts["duration_seconds"], 3),
+        "bitrate_kbps": facts["bitrate_kbps"],
+        "picture": f"{facts['width']}×{facts['height']}" if facts["width"] else None,
+        "video_codec": facts["video_codec"],
+        "is_valid": facts["is_valid"],
+        "invalid_reason": facts["invalid_reason"],
+    }
 
 
 def add_partitions(

@@ -4,6 +4,7 @@ Takes the arguments of `dagster-daemon run`. Only one daemon may work on one dat
 """
 
 import sys
+import time
 from collections.abc import Generator, Iterable
 from threading import Event
 from typing import Any
@@ -15,7 +16,7 @@ from media_pipelines.platform import logged
 SENSOR_PAUSE_S = 0.2
 DEQUEUE_PAUSE_S = 0.1
 IDLE_PAUSE_S = 1.0
-_DAEMON_LOCK = 7_261_114_003
+DAEMON_LOCK = 7_261_114_003
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def _hold_daemon_lock(settings: Settings) -> None:
 
     url = settings.queue_url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = psycopg.connect(url, autocommit=True, application_name="media-pipelines-daemon-lock")
-    connection.execute("SELECT pg_advisory_lock(%s)", [_DAEMON_LOCK])
+    connection.execute("SELECT pg_advisory_lock(%s)", [DAEMON_LOCK])
     globals()["_daemon_lock_connection"] = connection
 
 
@@ -63,13 +64,15 @@ def _shorten_pauses() -> None:
             while not shutdown_event.is_set():
                 submitted.clear()
                 self._runs_wait = False
+                began_s = time.monotonic()
                 try:
                     yield from self.run_iteration(workspace_process_context)
                 except Exception:  # noqa: BLE001 - as the stock loop: a failed look is reported, and the next one comes
                     yield DaemonErrorCapture.process_exception(
                         sys.exc_info(), logger=self._logger, log_message="The run queue could not be looked at"
                     )
-                submitted.wait(DEQUEUE_PAUSE_S if self._runs_wait else IDLE_PAUSE_S)
+                took_s = time.monotonic() - began_s  # a backfill queues thousands of runs, and all are read each time
+                submitted.wait(max(DEQUEUE_PAUSE_S, took_s) if self._runs_wait else IDLE_PAUSE_S)
                 yield None
 
         def _priority_sort(self, runs: Iterable[Any]) -> Any:

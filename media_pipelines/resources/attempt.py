@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from jobqueue_bridge import lease, lifecycle, queue
 from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import JobPaused, LeaseLost
+from jobqueue_bridge.findings import Finding
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import Backoff, FailureKind
@@ -54,6 +55,8 @@ class Attempt:
         self._detail: dict[str, Any] | None = None
         self._lines: list[tuple[float, str]] = []
         self._partials: list[Path] = []
+        self._findings: list[Finding] = []
+        self._encoder: str | None = None
         self._stop_reason: str | None = None
         self._tell: Callable[[str], None] | None = None
         self.vram = VramUse(job, settings)
@@ -120,7 +123,22 @@ class Attempt:
         finally:
             self._tell = None
 
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    @property
+    def encoder(self) -> str | None:
+        """Which one was used last, and why."""
+        return self._encoder
+
+    def note_finding(self, finding: Finding) -> None:
+        """What a check of the output has found; the job's result names it, whether the job completes or fails."""
+        self._findings = [*(one for one in self._findings if one.name != finding.name), finding]
+        self.log(f"Check {finding.name}: {'passed' if finding.passed else 'did not pass'}: {finding.description}")
+
     def record_encoder(self, description: str) -> None:
+        self._encoder = description
         with self._engine.begin() as connection:
             lease.record_encoder(connection, self._lease, description)
 
@@ -151,7 +169,8 @@ class Attempt:
             if also:
                 also(connection)
             self.vram.learn(connection)
-            lease.complete(connection, self._lease, result)
+            checks = {"checks": self._checks()} if self._findings else {}
+            lease.complete(connection, self._lease, {**result, **checks})
 
         self._end(finish)
         self._process_log.info("Completed")
@@ -162,10 +181,15 @@ class Attempt:
 
         def finish(connection: sa.Connection) -> None:
             said, judged = self.vram.after_failure(connection, self._lease, error, kind)
+            if self._findings:
+                lease.note_checks(connection, self._lease, self._checks())
             lease.fail(connection, self._lease, said, judged, backoff)
 
         self._end(finish)
         self._process_log.error("Failed (%s): %s", kind, error)
+
+    def _checks(self) -> list[dict[str, Any]]:
+        return [finding.to_json() for finding in self._findings]
 
     def release(self, reason: str) -> None:
         self._remove_partials()

@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
 import psutil
+from pydantic import Field
 
 from jobqueue_bridge import nvml
 from jobqueue_bridge.devices import Device
+from media_pipelines.resources.doorway import Doorway
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,17 @@ class GpuMemory:
     by_pid_mb: dict[int, int]
 
 
-class Gpu(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Live GPU memory."""
+class Gpu(Doorway):
+    """Live GPU memory, or what `Gpu(free_mb=…)` says in its place."""
+
+    free_mb: int | None = Field(
+        default=None, ge=0, description="MB that each GPU has free; empty: what its driver says."
+    )
 
     def memory(self, device: Device) -> GpuMemory | None:
         """None: no such GPU, no driver, or NVML refuses."""
+        if self.free_mb is not None:
+            return GpuMemory(self.free_mb, {})
         return nvml.ask(lambda pynvml: _memory_of(pynvml, device))
 
     def free_beside_reservations_mb(self, reserved: Iterable[tuple[int | None, int]], device: Device) -> int | None:

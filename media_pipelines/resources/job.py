@@ -19,13 +19,13 @@ from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.errors import InvalidJob, JobNotFound, LeaseLost, VideoNotFound
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.retry import FailureKind
-from jobqueue_bridge.settings import load_settings
 from media_pipelines import adoption, nvidia
 from media_pipelines.media.errors import EncodeStopped, FfmpegFailed, MediaError, is_out_of_gpu_memory, was_killed
 from media_pipelines.resources import launched
 from media_pipelines.resources.attempt import Attempt, claim
 from media_pipelines.resources.cores import keep_to_cores
 from media_pipelines.resources.failure import failure_of
+from media_pipelines.resources.queue import Queue
 from media_pipelines.resources.run_log import telling
 
 # Nobody gets another answer by asking again.
@@ -41,6 +41,7 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
     params: dict[str, Any] = Field(
         default={}, description="The job's params, where they are not the defaults; of several jobs by their types."
     )
+    queue: Queue
 
     _held: dict[str, Attempt] = PrivateAttr(default_factory=dict)
     _told: nvidia.Told | None = PrivateAttr(default=None)
@@ -73,10 +74,11 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield attempt
         except (LeaseLost, EncodeStopped) as error:
             attempt.abandon()
-            context.log.warning(f"{error}. Nothing was published.")
-            raise DagsterExecutionInterruptedError() from error
+            raise launched.end_quietly(context, f"{error}. Nothing was published.", self.queue.settings) from error
         except DagsterExecutionInterruptedError:
             _give_back(attempt, "the run was told to stop", context.instance)
+            with capture_interrupts():
+                launched.end_quietly(context, "The run was told to stop: its job is handed back.", self.queue.settings)
             raise
         except Exception as error:  # the border: every failure of an op must reach its row
             _fail(attempt, error)
@@ -84,24 +86,24 @@ class JobRow(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _admitted(self, context: dg.OpExecutionContext, asset: str) -> Job:
         """Under the dispatcher it is. A re-execution names, in the config that it has copied, what another run did."""
-        settings = load_settings()
+        settings = self.queue.settings
         if not self.job_id or context.run.parent_run_id is not None:
             return launched.wait_for_admission(context, asset, settings)
         with engine_for(settings).begin() as connection:
             try:
                 job = queue.get(connection, UUID(self.job_id))
             except JobNotFound as gone:
-                raise DagsterExecutionInterruptedError() from gone
+                raise launched.end_quietly(context, f"{gone}: nothing to do for this run.", settings) from gone
         return replace(job, attempt=self.attempt)
 
     def _claim(self, context: dg.OpExecutionContext, asset: str, job: Job) -> Attempt:
-        settings = load_settings()
+        settings = self.queue.settings
         with engine_for(settings).begin() as connection:
             cores = drains.cores_for(connection, job.id)
         held = claim(settings, job, run_id=context.run_id, host=socket.gethostname())
         if held is None:
-            context.log.warning(f"Job {job.id} was moved (attempt {job.attempt}): nothing to do for this run.")
-            raise DagsterExecutionInterruptedError()
+            why = f"Somebody has moved job {job.id} (attempt {job.attempt}) meanwhile: nothing to do."
+            raise launched.end_quietly(context, why, settings)
         self._held[asset] = held
         held.log(f"Attempt {job.attempt} of {job.type} starts on {socket.gethostname()}, run {context.run_id}")
         if kept := keep_to_cores(cores):

@@ -5,11 +5,11 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from jobqueue_bridge import adoption as rows
 from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.products import TYPE_OF
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines import adoption
-from media_pipelines.products import TYPE_OF
 from media_pipelines.resources.bell import Bell
 
 _LOOK_S = 2.0
@@ -20,6 +20,18 @@ def is_cancelled(instance: dg.DagsterInstance | None, run_id: str | None) -> boo
     """Whether Dagster's user ended the run. The platform stops its runs without telling Dagster first."""
     run = instance.get_run_by_id(run_id) if instance is not None and run_id else None
     return run is not None and run.status in _ENDED
+
+
+def end_quietly(context: dg.OpExecutionContext, why: str, settings: Settings) -> DagsterExecutionInterruptedError:
+    """The interruption that ends a run as cancelled, not as failed: its job was moved, or is another run's. What it
+    had still to do is left to others, unless Dagster's user ended it."""
+    context.log.warning(why)
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is not None and run.status not in _ENDED:
+        with engine_for(settings).begin() as connection:
+            rows.let_go(connection, context.run_id)
+        context.instance.report_run_canceling(run, message=why)
+    return DagsterExecutionInterruptedError()
 
 
 def wait_for_admission(context: dg.OpExecutionContext, asset: str, settings: Settings) -> Job:
@@ -44,7 +56,7 @@ def _row(context: dg.OpExecutionContext, kind: JobType, settings: Settings) -> J
         return found
     run = context.instance.get_run_by_id(context.run_id) or context.run
     if adoption.is_adopted(run):
-        raise _moved(context, f"its {kind} job")
+        raise end_quietly(context, f"Somebody has moved its {kind} job meanwhile: nothing to do.", settings)
     return next(job for job in _take_rows(run, kind, context.instance, settings) if job.type == kind)
 
 
@@ -56,11 +68,6 @@ def _take_rows(run: dg.DagsterRun, kind: JobType, instance: dg.DagsterInstance, 
     return taken
 
 
-def _moved(context: dg.OpExecutionContext, what: str) -> DagsterExecutionInterruptedError:
-    context.log.warning(f"Somebody has moved {what} meanwhile: nothing to do for this run.")
-    return DagsterExecutionInterruptedError()
-
-
 def _admitted(context: dg.OpExecutionContext, job: Job, settings: Settings) -> Job:
     told = None
     with Bell(settings) as bell:
@@ -68,7 +75,7 @@ def _admitted(context: dg.OpExecutionContext, job: Job, settings: Settings) -> J
             with engine_for(settings).begin() as connection:
                 now = rows.arrive(connection, job.id, context.run_id)
             if now is None:
-                raise _moved(context, f"job {job.id}")
+                raise end_quietly(context, f"Somebody has moved job {job.id} meanwhile: nothing to do.", settings)
             if now.status == JobStatus.QUEUED:
                 return now
             reason = "the job is paused" if now.status == JobStatus.PAUSED else now.waiting_reason
@@ -80,8 +87,9 @@ def _admitted(context: dg.OpExecutionContext, job: Job, settings: Settings) -> J
 
 def _leave(context: dg.OpExecutionContext, job: Job, settings: Settings) -> None:
     """Cancelled with the run, or left to another one."""
+    if not is_cancelled(context.instance, context.run_id):
+        end_quietly(context, f"The run was told to stop: job {job.id} is left to another one.", settings)
+        return
     with engine_for(settings).begin() as connection:
-        if is_cancelled(context.instance, context.run_id):
+        if rows.of_run(connection, context.run_id, JobType(job.type)):
             rows.cancel(connection, [job.id])
-        else:
-            rows.let_go(connection, job.id, context.run_id)

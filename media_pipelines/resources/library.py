@@ -2,18 +2,23 @@
 
 from pathlib import Path
 
-import dagster as dg
+from pydantic import Field
 
 from jobqueue_bridge.settings import load_settings
 from media_pipelines.media import files
+from media_pipelines.resources.doorway import Doorway, PathText
 
 
-class Library(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Resolves the paths of rows and params to files below `MEDIA_LIBRARY_PATH`."""
+class Library(Doorway):
+    """Resolves the paths of rows and params to files below `MEDIA_LIBRARY_PATH`, or below `Library(root=…)`."""
+
+    own_root: PathText | None = Field(
+        default=None, alias="root", description="Another folder; empty: what `MEDIA_LIBRARY_PATH` says."
+    )
 
     @property
     def root(self) -> Path:
-        return load_settings().media_library_path
+        return Path(self.own_root).absolute() if self.own_root else load_settings().media_library_path
 
     def path(self, relative: str) -> Path:
         """Raises PathOutsideLibrary, also where a symlink leads out."""

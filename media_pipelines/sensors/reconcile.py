@@ -183,8 +183,9 @@ def _waiting_jobs(
             if record is None or record.dagster_run.status == _STATUS.CANCELED:
                 if adoption.cancel(connection, [job.id]):
                     yield f"job {job.id}: its run was {'cancelled' if record else 'deleted'} in Dagster; so is the job"
-            elif status := adoption.let_go(connection, job.id, job.run_id):
-                yield f"job {job.id}: its run was over before it began; it is {status} now"
+            else:
+                for left in adoption.let_go(connection, job.run_id):
+                    yield f"job {left.id}: its run was over before it began; it is {left.status} now"
 
 
 def _records(instance: dg.DagsterInstance, run_ids: Set[str]) -> dict[str, RunRecord]:

@@ -593,3 +593,30 @@ def test_an_archived_job_and_its_log_are_still_read_by_id(api: httpx.Client, add
     assert after == before
     assert api.get(f"/api/media/jobs/{job_id}/log").text == "the end"
     assert api.get("/api/media/jobs").json()["pagination"]["total"] == 0
+
+
+# Where Dagster shows it
+
+
+def test_a_job_leads_to_its_run_and_to_the_partition_of_what_it_makes(
+    api: httpx.Client, add_job: Add, add_video: Add, connection: sa.Connection
+) -> None:
+    video = add_video()
+    job = add_job("thumbnail_generate", {"videoId": str(video)})
+    found = api.get(f"{JOBS}/{job}").json()
+    assert (found["dagsterUrl"], found["assetUrl"]) == (None, None), "there is no run yet"
+    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(run_id="r-1"))
+    found = api.get(f"{JOBS}/{job}").json()
+    dagster = api.get("/api/media/session").json()["dagsterUrl"]
+    assert found["dagsterUrl"] == f"{dagster}/runs/r-1"
+    assert found["assetUrl"] == f"{dagster}/assets/thumbnail?view=partitions&partition={video}"
+
+
+def test_a_compilation_leads_to_a_partition_of_its_own_and_an_unknown_type_to_none(
+    api: httpx.Client, add_job: Add, connection: sa.Connection
+) -> None:
+    job = add_job(run_id="r-1")
+    found = api.get(f"{JOBS}/{job}").json()
+    assert found["assetUrl"].endswith(f"/assets/random_compilation?view=partitions&partition={job}")
+    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(type="somebody's own"))
+    assert api.get(f"{JOBS}/{job}").json()["assetUrl"] is None

@@ -328,6 +328,21 @@ def test_a_row_that_another_program_wrote_is_listed_and_shown(
     assert kind in cli("jobs", "show", str(job_id)).out
 
 
+def test_what_checks_have_found_and_where_dagster_shows_the_job_is_shown(cli: Cli, add_job: Add) -> None:
+    checks = [
+        {"name": "verified", "passed": False, "severity": "error", "description": "it is\ntoo short"},
+        {"name": "smaller", "passed": True, "severity": "warn", "description": "fine"},
+        {"nonsense": 1},
+    ]
+    job_id = add_job(status="failed", run_id="r-1", result={"checks": checks})
+    shown = cli("jobs", "show", str(job_id)).out
+    assert "verified FAILED: it is\\ntoo short" in shown
+    assert "smaller passed: fine" in shown
+    assert "Result:" not in shown
+    assert "http://127.0.0.1:3000/runs/r-1" in shown
+    assert f"/assets/random_compilation?view=partitions&partition={job_id}" in shown
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,13 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="package")
 def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
+    with running_platform() as platform:
+        yield platform
+
+
+@contextmanager
+def running_platform(**more: str) -> Iterator[Platform]:
+    """One with further settings; nothing is left of it, neither files nor processes."""
     with tempfile.TemporaryDirectory(prefix="mp-e2e-") as folder:
         environment = {
             "MEDIA_PIPELINES_HOME": f"{folder}/home",
@@ -138,6 +145,7 @@ def platform(_no_settings_from_outside: None) -> Iterator[Platform]:
             "MEDIA_INBOX_STABLE_SECONDS": "2",
             "MEDIA_JWT_LEEWAY_SECONDS": "0",
             "MEDIA_LOG_FORMAT": "json",
+            **more,
         }
         Path(environment["MEDIA_LIBRARY_PATH"]).mkdir()
         with pytest.MonkeyPatch.context() as patch:  # other tests of the session have a home of their own

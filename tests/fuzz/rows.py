@@ -7,8 +7,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from PIL import Image
 
-from jobqueue_bridge import lease, lifecycle, queue, videos
+from jobqueue_bridge import lease, lifecycle, queue, reports, videos
 from jobqueue_bridge.errors import JobAlreadyLive
+from jobqueue_bridge.library_report import LibraryReport, LibraryShare, LibraryTotals
 from jobqueue_bridge.params import MODELS
 from jobqueue_bridge.queue import NewJob
 from jobqueue_bridge.settings import Settings
@@ -24,6 +25,7 @@ def fill(engine: sa.Engine, settings: Settings) -> None:
             for kind in MODELS:
                 with suppress(JobAlreadyLive):  # one scan at a time
                     queue.enqueue(connection, NewJob(kind, least(kind, video)), settings)
+        reports.save(connection, library[0], _report(len(library)))
     with engine.begin() as connection:
         ids = list(connection.scalars(sa.select(jobs.c.id).order_by(jobs.c.created_at, jobs.c.id)))
         for number, job_id in enumerate(ids):
@@ -49,6 +51,11 @@ def _videos(connection: sa.Connection, root: Path) -> list[UUID]:
         )
         found.append(video)
     return found
+
+
+def _report(videos: int) -> LibraryReport:
+    share = LibraryShare(name="h264", videos=videos, size_bytes=2**40, duration_seconds=0.5)
+    return LibraryReport(days=90, totals=LibraryTotals(videos=videos, size_bytes=2**40), by_codec=[share])
 
 
 def _lead_to(connection: sa.Connection, job_id: UUID, status: JobStatus) -> None:

@@ -98,6 +98,38 @@ def test_a_vanished_file_is_marked_and_forgiven_when_it_returns(
     assert missing(database) == []
 
 
+def test_listed_files_are_scanned_and_no_others(
+    run_job: Any, clip: Path, ffmpeg: Path, database: sa.Engine, library: Path, tmp_path: Path
+) -> None:
+    """One of them that is gone, a folder or outside of the library keeps no other from being taken."""
+    make_clip(ffmpeg, library / "library/videos/shelf/not listed.mp4", color="blue")
+    make_clip(ffmpeg, library / "inbox/b 'c'.mp4", color="green")
+    (library / "library/videos/escape").symlink_to(tmp_path)
+    paths = ["library/videos/shelf/a.mp4", "inbox/b 'c'.mp4", "inbox/gone.mp4", "library/videos/shelf"]
+    done = run_job("scan", {"paths": [*paths, "library/videos/escape/x.mp4"]})
+    assert done.status == JobStatus.COMPLETED, done.error
+    assert {name: count for name, count in done.result.items() if count} == {
+        "directory": ".", "found": 2, "new": 2, "skipped": 2
+    }  # fmt: skip
+    assert sorted(ids(database)) == ["inbox/b 'c'.mp4", "library/videos/shelf/a.mp4"]
+
+
+def test_of_listed_files_those_that_moved_are_followed_and_those_that_vanished_are_marked(
+    run_job: Any, clip: Path, ffmpeg: Path, database: sa.Engine, library: Path
+) -> None:
+    gone = make_clip(ffmpeg, clip.with_name("gone.mp4"), color="blue")
+    make_clip(ffmpeg, clip.with_name("unlisted.mp4"), color="green")
+    scan(run_job)
+    before = ids(database)
+    clip.rename(clip.with_name("moved.mp4"))
+    gone.unlink()
+    clip.with_name("unlisted.mp4").unlink()
+    paths = [f"library/videos/shelf/{name}.mp4" for name in ("a", "moved", "gone")]
+    assert scan(run_job, paths=paths) == {"moved": 1, "missing": 1}
+    assert missing(database) == ["library/videos/shelf/gone.mp4"]
+    assert ids(database)["library/videos/shelf/moved.mp4"] == before["library/videos/shelf/a.mp4"]
+
+
 def test_a_disk_that_is_not_mounted_costs_no_row(
     run_job: Any, clip: Path, database: sa.Engine, library: Path, tmp_path: Path
 ) -> None:

@@ -3,71 +3,23 @@
 import os
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
-import pytest
 import sqlalchemy as sa
 
 from jobqueue_bridge import lease, queue
 from jobqueue_bridge.queue import Filters, Job, NewJob
 from jobqueue_bridge.settings import Settings
-from jobqueue_bridge.vocabulary import JobStatus, Origin
+from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.resources.gpu import Gpu
-from media_pipelines.sensors import inbox
 from media_pipelines.sensors.dispatch import admit_ready, dispatch, run_request
 from media_pipelines.sensors.reconcile import reconcile
 from tests.pipelines.conftest import add_run
 
 
-@pytest.fixture
-def inbox_folder(library: Path, instance: dg.DagsterInstance) -> Path:
-    (library / "inbox").mkdir()
-    return library / "inbox"
-
-
 def _jobs(database: sa.Engine) -> list[Job]:
     with database.begin() as connection:
         return list(queue.page(connection, Filters(), limit=100).jobs)
-
-
-def test_a_file_in_the_inbox_is_taken_once_it_no_longer_changes(
-    inbox_folder: Path, database: sa.Engine, settings: Settings
-) -> None:
-    clip = inbox_folder / "new 'clip'.mp4"
-    clip.write_bytes(b"first half")
-    seen = inbox.look(settings, {}, 100.0)
-    assert inbox.ask_for_scans(settings, seen, 100.0) == []
-
-    clip.write_bytes(b"first half, second half")
-    seen = inbox.look(settings, seen, 109.0)
-    assert inbox.ask_for_scans(settings, seen, 112.0) == [], "it changed 3 s ago"
-
-    seen = inbox.look(settings, seen, 120.0)
-    assert inbox.ask_for_scans(settings, seen, 120.0) == ["inbox/new 'clip'.mp4"]
-    seen = inbox.look(settings, seen, 130.0)
-    assert inbox.ask_for_scans(settings, seen, 130.0) == [], "asked for once"
-    (job,) = _jobs(database)
-    assert (job.type, job.params["path"], job.origin) == ("scan", "inbox/new 'clip'.mp4", Origin.INBOX)
-
-
-def test_a_thousand_files_at_once_are_taken_in_portions(
-    inbox_folder: Path, database: sa.Engine, settings: Settings
-) -> None:
-    for number in range(120):
-        (inbox_folder / f"{number:03}.mp4").write_bytes(b"x")
-    seen = inbox.look(settings, {}, 0.0)
-    assert [len(inbox.ask_for_scans(settings, seen, 60.0)) for _ in range(4)] == [50, 50, 20, 0]
-
-
-def test_the_inbox_sensor_keeps_what_it_saw_in_its_cursor(
-    inbox_folder: Path, database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
-) -> None:
-    (inbox_folder / "a.mp4").write_bytes(b"x")
-    first = inbox.inbox(dg.build_sensor_context(instance=instance))
-    assert isinstance(first, dg.SensorResult)
-    assert first.cursor is not None
-    assert "inbox/a.mp4" in first.cursor
 
 
 def test_the_dispatcher_requests_a_run_for_each_admitted_row(

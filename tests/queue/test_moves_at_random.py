@@ -43,6 +43,14 @@ _BROKEN = sa.text(
             AND NOT (status = 'paused' AND lease_token IS NOT NULL AND queue_position IS NULL)) AS stray_waiting_text,
         count(*) FILTER (WHERE status = 'paused' AND lease_token IS NOT NULL AND waiting_reason IS NULL)
             AS silent_holders,
+        count(*) FILTER (WHERE held AND status NOT IN ('pending', 'paused') OR held_by_parent AND NOT held)
+            AS stray_holds,
+        count(*) FILTER (WHERE held_by_parent AND status = 'pending' AND waiting_reason IS NULL) AS silent_children,
+        count(*) FILTER (WHERE held_by_parent AND EXISTS (
+            SELECT FROM jobs AS parent WHERE parent.id = jobs.parent_id AND parent.status = 'completed'))
+            AS left_behind,
+        count(*) FILTER (WHERE held_by_parent AND status = 'pending'
+            AND waiting_reason IS DISTINCT FROM jobs_why_held(parent_id)) AS wrong_reasons,
         count(*) FILTER (WHERE vram_units IS NOT NULL AND status <> 'queued' AND lease_token IS NULL) AS stray_units,
         (SELECT count(*) FROM (
             SELECT status, type, resource_category, sum(n) FROM (
@@ -69,7 +77,7 @@ _OPEN = sa.text(
 
 
 class Moves(RuleBasedStateMachine):
-    """Four jobs at most, two of them alike; runs that hold them, and runs that believe they do."""
+    """Five jobs at most, some alike, some children of others; runs that hold them, and runs that believe they do."""
 
     job_ids = Bundle("jobs")
     leases = Bundle("leases")
@@ -94,17 +102,57 @@ class Moves(RuleBasedStateMachine):
 
     @rule(target=job_ids, allowed=st.integers(0, 3), key=st.sampled_from([None, "alike"]))
     def insert(self, allowed: int, key: str | None) -> Any:
-        if len(self.attempts) >= 4:
+        return self.inserted(max_retries=allowed, unique_key=key)
+
+    @rule(target=job_ids, parent=job_ids, held=st.booleans())
+    def insert_child(self, parent: UUID, held: bool) -> Any:
+        child = self.inserted(parent_id=parent, held=held)
+        if isinstance(child, UUID):
+            assert self.is_held(child) == (held or self.status_of(parent) != JobStatus.COMPLETED)
+        return child
+
+    def inserted(self, **columns: Any) -> Any:
+        if len(self.attempts) >= 5:
             return multiple()
-        values = {"type": "scan", "params": {}, "resource_category": "cpu", "max_retries": allowed, "unique_key": key}
+        values = {"type": "scan", "params": {}, "resource_category": "cpu", **columns}
         try:
             with self.transaction() as session:
                 job_id: UUID = session.scalar(sa.insert(jobs).values(values).returning(jobs.c.id))
         except sa.exc.IntegrityError:
-            assert key, "only a live twin is refused"
+            assert columns.get("unique_key"), "only a live twin is refused"
             return multiple()
         self.attempts[job_id] = 0
         return job_id
+
+    def is_held(self, job_id: UUID) -> bool:
+        return bool(self.reader.scalar(sa.select(jobs.c.held).where(jobs.c.id == job_id)))
+
+    @rule(job_id=job_ids)
+    def lift(self, job_id: UUID) -> None:
+        """By whoever holds it, or by force."""
+        with self.transaction() as session:
+            session.execute(sa.update(jobs).where(jobs.c.id == job_id).values(held=False))
+
+    @rule(job_id=job_ids, parent=st.one_of(st.none(), job_ids))
+    def adopt(self, job_id: UUID, parent: UUID | None) -> None:
+        circle = job_id in self.line_above(parent) and parent != self.parent_of(job_id)
+        with self.transaction() as session:
+            adoption = sa.update(jobs).where(jobs.c.id == job_id).values(parent_id=parent)
+            if circle:
+                with pytest.raises(sa.exc.IntegrityError, match="would wait for itself"), session.begin_nested():
+                    session.execute(adoption)
+            else:
+                session.execute(adoption)
+
+    def parent_of(self, job_id: UUID) -> UUID | None:
+        return self.reader.scalar(sa.select(jobs.c.parent_id).where(jobs.c.id == job_id))
+
+    def line_above(self, job_id: UUID | None) -> list[UUID]:
+        line = []
+        while job_id is not None:
+            line.append(job_id)
+            job_id = self.parent_of(job_id)
+        return line
 
     @rule(job_id=job_ids, wanted=STATUSES)
     def move(self, job_id: UUID, wanted: JobStatus) -> None:
@@ -134,10 +182,10 @@ class Moves(RuleBasedStateMachine):
 
     @rule(job_id=job_ids, units=st.sampled_from([(), (0, 1)]))
     def admit(self, job_id: UUID, units: tuple[int, ...]) -> None:
-        before = self.status_of(job_id)
+        before, held = self.status_of(job_id), self.is_held(job_id)
         with self.transaction() as session:
             admitted = queue.admit(session, admission.Admitted(job_id, units), CHECKED)
-        assert (admitted is not None) == (before == JobStatus.PENDING)
+        assert (admitted is not None) == (before == JobStatus.PENDING and not held)
         if admitted is not None:
             assert admitted.attempt == self.attempts[job_id] + 1
 

@@ -14,8 +14,8 @@ VIDEO = "660e8400-e29b-41d4-a716-446655440001"
 
 # The least that a type accepts, and the defaults that come with it.
 LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
-    JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "skip_existing": True}),
-    JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "skip_existing": True}),
+    JobType.SCAN: ({}, {"directory_type": "videos", "path": None, "paths": None, "skip_existing": True}),
+    JobType.PUBLIC_SCAN: ({}, {"directory_type": "public", "paths": None, "skip_existing": True}),
     JobType.VALIDATE: ({"videoId": VIDEO}, {"checksum": False}),
     JobType.THUMBNAIL_GENERATE: ({"videoId": VIDEO}, {"timestamp": None, "width": 640, "storyboard": False}),
     JobType.REENCODE_STREAMING: (
@@ -53,6 +53,7 @@ LEAST: dict[JobType, tuple[dict[str, Any], dict[str, Any]]] = {
         {"subdirectory": None, "filename": None, "on_collision": "rename"},
     ),
     JobType.TRANSCODE: ({"videoId": VIDEO, "policy": {"target_video_codec": "hevc"}}, {"force": False}),
+    JobType.LIBRARY_REPORT: ({}, {"days": 90, "duplicates": True}),
     JobType.DIGEST_GENERATE: (
         {"videoId": VIDEO},
         {"target_length": 60, "include_highlights": True, "crossfade": 0.2, "chapters": True, "poster": True},
@@ -177,6 +178,7 @@ FULL: dict[JobType, dict[str, Any]] = {
         "policy": {"target_video_codec": "av1", "audio_downmix": "5.1", "skip_if": {"bitrate_under": "2M"}},
         "force": True,
     },
+    JobType.LIBRARY_REPORT: {"days": 365, "duplicates": False},
 }
 
 TYPES = list(params.MODELS)
@@ -186,6 +188,12 @@ def problems(kind: JobType, raw: Any) -> dict[str, str]:
     with pytest.raises(InvalidJob) as refused:
         params.parse(kind, raw)
     return {problem.field: problem.problem for problem in refused.value.problems}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_least_params_of_every_type_stand_here_and_the_most(kind: JobType) -> None:
+    assert kind in LEAST, f"{kind} is not in LEAST"
+    assert kind in FULL, f"{kind} is not in FULL"
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -304,6 +312,9 @@ def test_params_must_be_an_object(kind: JobType, raw: Any, got: str) -> None:
         (JobType.TRANSCODE, "policy", {}, "says nothing that is to be done"),
         (JobType.TRANSCODE, "policy", None, "valid dictionary"),
         (JobType.TRANSCODE, "force", "perhaps", "valid boolean"),
+        (JobType.LIBRARY_REPORT, "days", 6, "greater than or equal to 7"),
+        (JobType.LIBRARY_REPORT, "days", 3651, "less than or equal to 3650"),
+        (JobType.LIBRARY_REPORT, "days", True, "must be a number"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(kind: JobType, name: str, bad: Any, message: str) -> None:
@@ -395,6 +406,38 @@ def test_a_path_is_written_in_one_way(path: str, same: str) -> None:
     assert parsed.path == same
 
 
+@pytest.mark.parametrize(
+    ("raw", "field", "message"),
+    [
+        ({"paths": []}, "params.paths", "at least 1 item"),
+        ({"paths": ["a"] * 501}, "params.paths", "at most 500 items"),
+        ({"paths": "a.mp4"}, "params.paths", "valid list"),
+        ({"paths": ["a", "../b"]}, "params.paths.1", "inside the library root"),
+        ({"paths": ["/etc/passwd"]}, "params.paths.0", "not absolute"),
+        ({"paths": ["a"], "path": "b"}, "params", "exclude each other"),
+    ],
+)
+def test_listed_files_are_few_and_inside_the_library(raw: dict[str, Any], field: str, message: str) -> None:
+    found = problems(JobType.SCAN, raw)
+    assert list(found) == [field]
+    assert message in found[field]
+
+
+@pytest.mark.parametrize(
+    ("raw", "directory"),
+    [
+        ({}, "library/videos"),
+        ({"path": "inbox/a.mp4"}, "inbox/a.mp4"),
+        ({"paths": ["inbox/a.mp4"]}, "inbox"),
+        ({"paths": ["library/videos/x/a.mp4", "library/videos/xy/b.mp4"]}, "library/videos"),
+        ({"paths": ["inbox/a.mp4", "library/b.mp4"]}, "."),
+        ({"paths": ["a.mp4"]}, "."),
+    ],
+)
+def test_a_scan_says_which_directory_it_looks_through(raw: dict[str, Any], directory: str) -> None:
+    assert params.Scan.model_validate(raw).directory == directory
+
+
 def test_an_unknown_name_with_unstorable_text_is_named_storably() -> None:
     (field,) = problems(JobType.SCAN, {"a\0" + "b" * 500: 1})
     assert field == "params.a\N{REPLACEMENT CHARACTER}" + "b" * 78
@@ -415,19 +458,8 @@ def test_every_type_has_a_model_and_is_found_by_its_name(kind: JobType) -> None:
 
 def test_a_job_about_a_video_names_it() -> None:
     named = {kind for kind in TYPES if params.parse(kind, LEAST[kind][0]).video_ids() == (UUID(VIDEO),)}
-    assert named == {
-        JobType.VALIDATE,
-        JobType.THUMBNAIL_GENERATE,
-        JobType.REENCODE_STREAMING,
-        JobType.TRANSCODE,
-        JobType.COMPILE_GIF,
-        JobType.MOVE_TO_LIBRARY,
-        JobType.DIGEST_GENERATE,
-        JobType.CLIP_GENERATE,
-        JobType.HIGHLIGHT_GENERATE,
-        JobType.TAG_GENERATION,
-        JobType.SCENE_EXTRACT,
-    }
+    assert named == {kind for kind in TYPES if "videoId" in LEAST[kind][0]}
+    assert JobType.VALIDATE in named
 
 
 def test_a_job_about_named_videos_names_them_all() -> None:
@@ -441,6 +473,10 @@ def test_a_job_about_named_videos_names_them_all() -> None:
         (JobType.SCAN, {}, {"directoryType": "videos"}, True),
         (JobType.SCAN, {}, {"path": "library//videos/"}, True),
         (JobType.SCAN, {}, {"skipExisting": False}, False),
+        (JobType.SCAN, {"paths": ["a/1.mp4", "b"]}, {"paths": ["b", "a//1.mp4", "b"]}, True),
+        (JobType.SCAN, {"paths": ["a", "b"]}, {"paths": ["a", "c"]}, False),
+        (JobType.SCAN, {"paths": ["a/1.mp4"]}, {"path": "a/1.mp4"}, True),
+        (JobType.PUBLIC_SCAN, {"paths": ["a", "b"]}, {}, False),
         (JobType.REENCODE_STREAMING, {"outputPath": "p/a.mp4"}, {"outputPath": "p/./a.mp4", "crf": 9}, True),
         (JobType.REENCODE_STREAMING, {"outputPath": "p/a.mp4"}, {"outputPath": "p/b.mp4"}, False),
         (JobType.COMPILE_RANDOM, {"outputPath": "c/a.mp4"}, {"outputPath": "c//a.mp4", "count": 2}, True),

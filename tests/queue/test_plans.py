@@ -5,18 +5,21 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, archive, condition, drains, lease, params, queue, retention, stats, vram
+from jobqueue_bridge import admission, archive, condition, drains, lease, listing, params, queue, retention, stats, vram
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive, JobNotFound
+from jobqueue_bridge.listing import Order, Wanted
 from jobqueue_bridge.queue import Filters, NewJob
 from jobqueue_bridge.settings import Settings
+from jobqueue_bridge.tables import jobs
 from jobqueue_bridge.vocabulary import JobStatus, JobType, ResourceCategory
 
 _HISTORY = """
@@ -35,6 +38,9 @@ UPDATE jobs SET status = 'paused', lease_token = gen_random_uuid() WHERE unique_
 UPDATE jobs SET retry_after = now() + interval '1 hour' WHERE unique_key IN ('key 49005', 'key 49006');
 UPDATE jobs SET queue_position = 1, waiting_reason = 'w' WHERE unique_key = 'key 49007';
 UPDATE jobs SET unique_key = 'scan:library/videos:True' WHERE unique_key = 'key 49008';
+INSERT INTO jobs (type, params, resource_category, priority, created_at, parent_id)
+SELECT 'scan', '{}', 'cpu', 1, timestamp '2024-01-01' + i * interval '1 s', id
+FROM jobs, generate_series(1, 5000) AS i WHERE unique_key = 'key 49003';
 INSERT INTO job_leases (job_id, attempt, token) SELECT id, attempt, lease_token FROM jobs WHERE lease_token IS NOT NULL;
 INSERT INTO job_attempts (job_id, attempt) SELECT id, attempt FROM jobs WHERE lease_token IS NOT NULL;
 INSERT INTO job_logs (job_id, line) SELECT id, 'frame ' || n
@@ -59,7 +65,7 @@ FROM (SELECT timestamp '2024-01-01' + i * interval '6 min' AS ended FROM generat
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Iterator[sa.Engine]:
-    """Fifty thousand jobs, a thousand of them pending."""
+    """Fifty thousand jobs, a thousand of them pending; at the head of the line five thousand wait for their parent."""
     engine = engine_for(settings)
     with engine.begin() as connection:
         connection.execute(sa.text("TRUNCATE jobs CASCADE"))
@@ -200,6 +206,12 @@ SEEN: list[tuple[str, Act, set[str]]] = [
         {"jobs_by_category"},
     ),
     ("video", lambda connection: queue.page(connection, Filters(video_id=SOME_ID), limit=20), {"jobs_by_video"}),
+    ("children", lambda connection: queue.children(connection, SOME_ID, limit=20), {"jobs_by_parent"}),
+    (
+        "listed children",
+        lambda connection: listing.page(connection, Wanted(parent_id=SOME_ID), Order.NEWEST, limit=20),
+        {"jobs_by_parent"},
+    ),
     ("position", _position, {"jobs_ready"}),
     ("statistics", stats.read, set()),
     ("what is old", lambda connection: retention.count_finished(connection, 30), {"jobs_ended"}),
@@ -218,6 +230,87 @@ def test_a_prepared_plan_does_so_too(engine: sa.Engine, act: Act, indexes: set[s
     plans = _explained(engine, act, generic=True)
     assert not _LARGE & plans.read_whole
     assert indexes <= plans.indexes
+
+
+# What a statement costs with all that triggers do for it: Postgres counts it within the transaction.
+
+_READ = sa.text(
+    "SELECT coalesce(sum(seq_scan), 0), coalesce(sum(idx_tup_fetch), 0) FROM pg_stat_xact_user_tables"
+    " WHERE relname = 'jobs'"
+)
+
+
+def _cost(engine: sa.Engine, act: Act) -> tuple[int, int]:
+    """How often `jobs` was read from end to end, and how many of its rows were fetched through indexes."""
+    with engine.connect() as connection:
+        before = connection.execute(_READ).one()
+        act(connection)
+        after = connection.execute(_READ).one()
+        connection.rollback()
+    return after[0] - before[0], after[1] - before[1]
+
+
+def _id(engine: sa.Engine, key: str) -> UUID:
+    with engine.connect() as connection:
+        return connection.execute(sa.select(jobs.c.id).where(jobs.c.unique_key == key)).scalar_one()
+
+
+def _move(job_id: UUID, **values: Any) -> Act:
+    return lambda connection: connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def _delete(job_id: UUID) -> Act:
+    return lambda connection: connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
+
+
+def _insert_child(job_id: UUID) -> Act:
+    row = {"type": "scan", "params": {}, "resource_category": "cpu", "parent_id": job_id}
+    return lambda connection: connection.execute(sa.insert(jobs).values(row))
+
+
+def test_however_much_is_held_at_the_head_of_the_line_it_is_not_passed_over(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        found = queue.ready(connection)
+    scans, fetched = _cost(engine, queue.ready)
+    assert (scans, len(found)) == (0, 600)
+    assert fetched <= 620
+    assert _cost(engine, condition.waiting)[1] <= 1100, "a thousand of them for the latest start"
+
+
+@pytest.mark.parametrize(
+    ("key", "act"),
+    [
+        pytest.param("key 49003", partial(_move, progress=7), id="progress of a job for which thousands wait"),
+        pytest.param("key 49002", partial(_move, progress=7), id="progress"),
+        pytest.param("key 49002", partial(_move, status="completed"), id="completion"),
+        pytest.param("key 49002", partial(_move, status="failed", error="x"), id="failure"),
+        pytest.param("key 48000", _delete, id="deletion"),
+        pytest.param("key 49003", _insert_child, id="one more child"),
+    ],
+)
+def test_what_triggers_do_about_children_reads_a_few_rows(
+    engine: sa.Engine, key: str, act: Callable[[UUID], Act]
+) -> None:
+    scans, fetched = _cost(engine, act(_id(engine, key)))
+    assert scans == 0
+    assert fetched <= 20
+
+
+def test_jobs_that_end_by_the_thousand_cost_a_few_rows_each(engine: sa.Engine) -> None:
+    """Also in a session that has planned for one at a time before."""
+    one = _id(engine, "key 49002")
+    with engine.connect() as connection:
+        many = connection.scalars(sa.select(jobs.c.id).where(queue.is_ready()).limit(900)).all()
+
+    def one_then_many(connection: sa.Connection) -> None:
+        for _ in range(8):
+            _move(one, status="completed")(connection)
+            _move(one, status="queued")(connection)
+        connection.execute(sa.update(jobs).where(jobs.c.id.in_(many)).values(status="cancelled"))
+
+    scans, fetched = _cost(engine, one_then_many)
+    assert scans == 0
+    assert fetched < 900 * 10
 
 
 @pytest.mark.parametrize("generic", [False, True])

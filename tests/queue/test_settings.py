@@ -370,3 +370,30 @@ def test_an_unknown_key_of_a_group_is_named_with_its_group(configure: Configure)
 def test_a_group_that_is_no_group_is_named(configure: Configure) -> None:
     configure("worker: 5\njobs:\n")
     assert refused() == {"worker": "there is no such setting"}
+
+
+@pytest.mark.parametrize("variable", ["MEDIA_PUBLIC_URL", "MEDIA_SOURCE_URL"])
+@pytest.mark.parametrize(
+    "value", ["media.example", "javascript:alert(1)", "https://a b", "https://a/?q='", "https://a/\n"]
+)
+def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings, match=variable):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({}, "http://127.0.0.1:4100"),
+        ({"MEDIA_API_HOST": "0.0.0.0", "MEDIA_API_PORT": "4200"}, "http://localhost:4200"),
+        ({"MEDIA_API_HOST": "::1"}, "http://[::1]:4100"),
+        ({"MEDIA_PUBLIC_URL": "https://media.example/jobs/"}, "https://media.example/jobs"),
+    ],
+)
+def test_links_lead_to_where_people_find_the_page(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], address: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().jobs_page == address

@@ -15,7 +15,8 @@ ALTER TABLE jobs
     ADD COLUMN held_by_parent boolean NOT NULL DEFAULT false
 """
 
-# The two of 0001, now without what is held: however much of that stands at the head of the line, it is not passed over.
+# The first three as in 0001, now without what is held: however much of that stands at the head of the line, nobody has
+# to pass over it.
 _INDEXES = [
     "DROP INDEX jobs_ready",
     """CREATE INDEX jobs_ready ON jobs (resource_category, priority, created_at, id)
@@ -23,6 +24,9 @@ _INDEXES = [
     "DROP INDEX jobs_ready_strays",
     """CREATE INDEX jobs_ready_strays ON jobs (id)
        WHERE status = 'pending' AND NOT held AND resource_category NOT IN ('cpu', 'gpu_encode', 'gpu_ai')""",
+    "DROP INDEX jobs_waiting_for_retry",
+    """CREATE INDEX jobs_waiting_for_retry ON jobs (retry_after)
+       WHERE status = 'pending' AND NOT held AND retry_after IS NOT NULL""",
     "CREATE INDEX jobs_held ON jobs (id) WHERE status = 'pending' AND held",
     # with the status, so that one look tells whether a pending one is among them
     "CREATE INDEX jobs_held_children ON jobs (parent_id, status) WHERE held_by_parent",
@@ -222,6 +226,10 @@ _AS_OWNER = [
     for name in ("jobs_hold_new", "jobs_hold", "jobs_tell_children", "jobs_orphan")
 ]
 
+# A session keeps the plan that it made when one row had changed, and that would compare each row of many with every
+# other: two hundred thousand children of one parent are told within one statement.
+_NO_NESTED_LOOP = "ALTER FUNCTION jobs_count_ended() SET enable_nestloop = off"
+
 # As in 0001; new is what was held and is lifted.
 _WAKE_UP = [
     "DROP TRIGGER jobs_wake_on_move ON jobs",
@@ -234,7 +242,17 @@ _WAKE_UP = [
 
 
 def upgrade() -> None:
-    for statement in (_COLUMNS, *_INDEXES, _NAME, _WHY, *_HOLD, *_TELL_CHILDREN, *_AS_OWNER, *_WAKE_UP):
+    for statement in (
+        _COLUMNS,
+        *_INDEXES,
+        _NAME,
+        _WHY,
+        *_HOLD,
+        *_TELL_CHILDREN,
+        *_AS_OWNER,
+        _NO_NESTED_LOOP,
+        *_WAKE_UP,
+    ):
         op.execute(statement)
 
 

@@ -2,7 +2,7 @@
 
 import { signal } from "../vendor/signals.js";
 
-const VIEWS = ["jobs", "library", "activity"];
+const VIEWS = ["jobs", "library", "activity", "report"];
 
 export const route = signal(read());
 

@@ -9,9 +9,10 @@ import { ActivityView } from "./activity.js";
 import { Header } from "./header.js";
 import { JobsView } from "./jobs.js";
 import { LibraryView } from "./library.js";
+import { ReportView } from "./report.js";
 import { SignIn } from "./sign-in.js";
 
-const SHOWN = { jobs: JobsView, library: LibraryView, activity: ActivityView };
+const SHOWN = { jobs: JobsView, library: LibraryView, activity: ActivityView, report: ReportView };
 
 export function App() {
   if (session.value === null) return html`<${SignIn} /><${Notices} />`;

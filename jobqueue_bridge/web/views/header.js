@@ -9,8 +9,8 @@ import { session, signOut } from "../state/session.js";
 import { theme, THEMES } from "../theme.js";
 import { useEffect } from "../vendor/preact-hooks.js";
 
-const NAMES = { jobs: "Jobs", library: "Library", activity: "Activity" };
-const VIEW_ICONS = { jobs: "list-checks", library: "library", activity: "chart-column" };
+const NAMES = { jobs: "Jobs", library: "Library", activity: "Activity", report: "Report" };
+const VIEW_ICONS = { jobs: "list-checks", library: "library", activity: "chart-column", report: "gauge" };
 const THEME_ICONS = { system: "monitor", light: "sun", dark: "moon" };
 
 export function Header() {

@@ -12,10 +12,10 @@ import { act, VERBS } from "../state/actions.js";
 import { open } from "../state/dialogs.js";
 import { jobSignal, remember } from "../state/jobs.js";
 import { go } from "../state/route.js";
-import { session } from "../state/session.js";
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { actionsOn, typeIcon, typeLabel } from "../vocabulary.js";
 import { Attempts } from "./attempts.js";
+import { Checks } from "./checks.js";
 import { Facts } from "./facts.js";
 import { JobLog } from "./job-log.js";
 import { JobResult } from "./job-result.js";
@@ -32,7 +32,7 @@ export function JobPanel({ id }) {
     try {
       const { log, ...found } = await get(`/jobs/${id}`);
       remember(found);
-      setDetails({ log, attempts: found.attempts, archivedAt: found.archivedAt });
+      setDetails({ log, attempts: found.attempts, archivedAt: found.archivedAt, dagsterUrl: found.dagsterUrl, assetUrl: found.assetUrl });
       setProblem(null);
     } catch (failed) {
       setProblem(failed);
@@ -55,10 +55,11 @@ export function JobPanel({ id }) {
       ${problem && !job && html`<${Failure} problem=${problem} retry=${problem.status === 404 ? null : load} />`}
       ${job && html`
         <div class="body">
-          <${Actions} job=${job} />
+          <${Actions} job=${job} details=${details} />
           <section class="now"><${Progress} job=${job} />${job.status === "failed" && job.error && html`<pre class="reason" tabindex="0" aria-label="Error">${job.error}</pre>`}</section>
           ${details?.archivedAt && html`<p class="hint">In the archive since <${Ago} at=${details.archivedAt} />: it can be read, and not changed any more.</p>`}
           <${JobResult} job=${job} />
+          <${Checks} checks=${job.result?.checks} />
           <${JobLog} id=${id} job=${job} stored=${details?.log} archived=${Boolean(details?.archivedAt)} />
           <${Facts} job=${job} />
           ${details && html`<${Attempts} attempts=${details.attempts} />`}
@@ -71,15 +72,15 @@ function closeTo(id) {
   document.querySelector(`[data-row="${id}"] [data-open]`)?.focus();
 }
 
-function Actions({ job }) {
+function Actions({ job, details }) {
   const allowed = actionsOn(job.status);
   const shown = ORDER.filter((action) => allowed[action]);
-  const dagster = session.value?.dagsterUrl;
   return html`
     <div class="actions" role="group" aria-label="Actions">
       ${shown.map((action) => html`<button key=${action} type="button" class=${VERBS[action].danger ? "danger" : ""} onClick=${() => act(action, job)}><${Icon} name=${VERBS[action].icon} />${VERBS[action].label}</button>`)}
       ${allowed.priority && html`<button type="button" onClick=${() => open("priority", { job, title: "Change the priority", subject: `${typeLabel(job.type)} ${shortId(job.id)}` })}><${Icon} name="arrow-up" />Priority</button>`}
       <button type="button" onClick=${() => open("create", { type: job.type, params: job.params, priority: job.priority })}><${Icon} name="copy" />Create another</button>
-      ${job.runId && dagster && html`<a class="button" href=${`${dagster}/runs/${job.runId}`} target="_blank" rel="noreferrer"><${Icon} name="external-link" />Dagster run</a>`}
+      ${details?.dagsterUrl && html`<a class="button" href=${details.dagsterUrl} target="_blank" rel="noreferrer"><${Icon} name="external-link" />Dagster run</a>`}
+      ${details?.assetUrl && html`<a class="button" href=${details.assetUrl} target="_blank" rel="noreferrer"><${Icon} name="external-link" />Asset</a>`}
     </div>`;
 }

@@ -9,7 +9,7 @@ import { words } from "../vocabulary.js";
 const PICTURES = /\.(jpe?g|png|gif|webp)$/i;
 const FILMS = /\.(mp4|m4v|webm|mov|mkv)$/i;
 
-const SHOWN_ELSEWHERE = new Set(["whyPath", "segments", "moments", "engines"]);
+const SHOWN_ELSEWHERE = new Set(["whyPath", "segments", "moments", "engines", "checks"]);
 
 export function JobResult({ job }) {
   if (job.status !== "completed" || !job.result) return null;

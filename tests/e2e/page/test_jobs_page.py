@@ -16,7 +16,7 @@ from tests.e2e.conftest import Platform, eventually
 from tests.e2e.page.conftest import PHONE, sign_in
 
 Shoot = Callable[[Page, str], None]
-VIEWS = {"jobs": "Jobs", "library": "Library", "activity": "Activity"}
+VIEWS = {"jobs": "Jobs", "library": "Library", "activity": "Activity", "report": "Report"}
 
 
 def row_of(page: Page, job_id: UUID | str) -> Locator:
@@ -174,6 +174,20 @@ def test_an_expert_writes_params_as_json(page: Page, platform: Platform, short_c
     assert platform.job(UUID(job_id)).params["width"] == 320
 
 
+def test_a_report_is_asked_for_and_drawn_when_it_is_made(page: Page, short_clip: UUID, shoot: Shoot) -> None:
+    page.get_by_role("link", name="Report").click()
+    expect(page.get_by_text("There is no report yet")).to_be_visible()
+
+    page.get_by_role("button", name="Make a new report").click()
+
+    expect(page.get_by_role("meter", name=re.compile("h264: "))).to_be_visible()
+    expect(page.get_by_role("figure").filter(has_text="Size of the library").locator("canvas")).to_be_visible()
+    expect(page.get_by_role("button", name="Make a new report")).to_be_enabled()
+    shoot(page, "report")
+    page.get_by_role("link", name="garden.mp4").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Library")
+
+
 def test_the_library_asks_for_a_job_and_leads_to_it(page: Page, short_clip: UUID, shoot: Shoot) -> None:
     page.get_by_role("link", name="Library").click()
     page.get_by_label("Search videos").fill("library/videos/garden")
@@ -329,7 +343,7 @@ def test_axe_finds_nothing_serious(
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     found = {}
     for view, title in VIEWS.items():
-        page.get_by_role("link", name=title).click()
+        page.get_by_role("link", name=title, exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
         expect(page.get_by_role("status", name="Loading")).to_have_count(0)
         shoot(page, f"{view}-{scheme}")
@@ -362,7 +376,7 @@ def serious(page: Page, scheme: str) -> list[str]:
 def test_a_phone_needs_no_scrolling_sideways(page: Page, paused_jobs: list[UUID], shoot: Shoot) -> None:
     page.set_viewport_size(PHONE)
     for view, title in VIEWS.items():
-        page.get_by_role("link", name=title).click()
+        page.get_by_role("link", name=title, exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
         shoot(page, f"{view}-phone")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
