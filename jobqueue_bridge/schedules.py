@@ -19,7 +19,10 @@ AT = "{at}"
 NIGHTLY_COMPILATION = "nightly_compilation"
 # Schedules and sensors share their names in Dagster.
 OF_SENSORS = frozenset(
-    {"dispatch", "reconcile", "inbox", "nightly_purge", "automation", "run_failures", "library_folders"}
+    {
+        *("dispatch", "reconcile", "inbox", "nightly_purge", "automation", "run_failures"),
+        *("library_folders", "library_notes", "library_checks"),
+    }
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
 # Those that Dagster refuses.

@@ -100,6 +100,19 @@ def test_of_a_changed_file_the_picture_is_taken_where_a_person_chose_it(
     assert (asked.params["timestamp"], asked.params["width"]) == (1.5, 320)
 
 
+@pytest.mark.parametrize("kind", AUTOMATED.values())
+def test_whoever_asked_for_the_job_that_completed_its_content_needs_no_other(
+    connection: sa.Connection, add_video: AddVideo, add_job: AddJob, kind: JobType
+) -> None:
+    """A trigger notes it: a new type has to be named there, too."""
+    video = add_video(fingerprint="a", is_valid=True)
+    job = add_job(kind, {"videoId": str(video)})
+    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(status="completed"))
+    assert wanting.wanted(connection, kind) == []
+    videos.update(connection, video, fingerprint="b")
+    assert wanting.wanted(connection, kind) == [video]
+
+
 def test_a_live_job_of_somebody_else_is_enough(
     connection: sa.Connection, add_video: AddVideo, add_job: AddJob, instance: dg.DagsterInstance
 ) -> None:
