@@ -51,7 +51,9 @@ def measure(settings: Settings) -> list[Figure]:
         with engine_for(own).connect() as connection:
             report = reports.newest(connection).report
     assert report.totals.videos == _VIDEOS
+    assert report.duplicates.looked_at == _VIDEOS
     assert report.failures.jobs > 0
+    assert report.savings.jobs > 100_000
     what = f"a report on {_VIDEOS:,} videos and a million jobs"
     return [
         Figure(what, f"{told['seconds']:.1f} s", f"< {_PROMISED_S:.0f} s", told["seconds"] < _PROMISED_S),
@@ -61,7 +63,6 @@ def measure(settings: Settings) -> list[Figure]:
             f"< {_PROMISED_MB:.0f} MB",
             told["peak_mb"] < _PROMISED_MB,
         ),
-        Figure(f"{what}: what it found", f"{report.duplicates.groups} groups of duplicates"),
     ]
 
 

@@ -32,7 +32,7 @@ makes one. Names are camelCase, instants ISO 8601 in UTC. Errors are RFC 9457 pr
 _CROSS_ORIGIN: Mapping[str, Any] = MappingProxyType(
     {
         "allow_methods": ["GET", "POST", "PATCH"],
-        "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"],
         "expose_headers": ["ETag", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"],
         "max_age": 600,
     }
