@@ -24,7 +24,7 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from jobqueue_bridge import queue
 from jobqueue_bridge.queue import Filters, Job
-from jobqueue_bridge.schedules import Schedule
+from jobqueue_bridge.schedules import Schedule, defaults
 from jobqueue_bridge.settings import Settings, load_settings
 from jobqueue_bridge.tables import schedule_ticks
 from jobqueue_bridge.vocabulary import JobType, Origin
@@ -38,7 +38,7 @@ BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 _ZONES = {"berlin": BERLIN, "new_york": NEW_YORK}
 _CRONS = {"half_past_one": "30 1 * * *", "half_past_two": "30 2 * * *", "three": "0 3 * * *", "hourly": "0 * * * *"}
 _OF_THE_TESTS = {
-    **{name: {"enabled": False} for name in ("nightly_compilation", "daily_rescan", "daily_public_rescan")},
+    **{name: {"enabled": False} for name in defaults("@daily", "UTC")},
     **{
         f"{place}_{name}": {"cron": cron, "timezone": zone, "type": "compile_random", "params": {"count": 2}}
         for place, zone in _ZONES.items()
