@@ -21,7 +21,8 @@ from jobqueue_bridge.settings import Settings
 from media_pipelines.platform.programs import API, CODE_SERVER, DAEMON, WEBSERVER
 from media_pipelines.platform.supervisor import Supervisor
 
-_RUNS, _MARK_EVERY = int(os.environ.get("RUNS", "2000")), 500
+_RUNS = int(os.environ.get("RUNS", "2000"))
+_MARKS = 4
 _CLIPS = 100
 _WATCHED = (DAEMON, CODE_SERVER, WEBSERVER, API)
 # Caches fill and the allocator settles in the first runs; what still grows behind them is a leak.
@@ -114,4 +115,4 @@ def _figures(name: str, samples: Sequence[Sample]) -> list[Figure]:
 
 
 def _marks() -> list[int]:
-    return [0, *range(min(_MARK_EVERY, _RUNS), _RUNS + 1, _MARK_EVERY)]
+    return [_RUNS * mark // _MARKS for mark in range(_MARKS + 1)]
