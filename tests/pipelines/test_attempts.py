@@ -21,7 +21,6 @@ from media_pipelines.ops.encoding import Encoded
 from media_pipelines.ops.progress import bounded
 from media_pipelines.resources import attempt as attempts
 from media_pipelines.resources.gpu import Gpu
-from media_pipelines.sensors import inbox
 from media_pipelines.sensors.dispatch import admit_ready
 from media_pipelines.sensors.reconcile import reconcile
 from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG
@@ -283,26 +282,3 @@ def test_a_flood_of_warnings_is_cut(run_job) -> None:
             log(f"warning {number}")
     assert len(lines) == 1001
     assert lines[-1] == "… and 99000 more lines of ffmpeg"
-
-
-def test_the_inbox_forgets_what_the_library_knows_and_takes_it_again_when_it_changes(
-    run_job, ffmpeg: Path, library: Path, settings: Settings
-) -> None:
-    clip = make_clip(ffmpeg, library / "inbox/a.mp4")
-    run_job("scan", {"path": "inbox/a.mp4"})
-    assert inbox.not_in_library(settings, inbox.look(settings, {}, 0.0)) == {}
-    os.utime(clip, (1_000_000, 1_000_000))
-    seen = inbox.not_in_library(settings, inbox.look(settings, {}, 0.0))
-    assert inbox.ask_for_scans(settings, seen, 60.0) == ["inbox/a.mp4"], "another file of the same size"
-
-
-def test_a_file_that_comes_back_to_the_inbox_as_it_was_is_taken(
-    run_job, ffmpeg: Path, library: Path, settings: Settings, tmp_path: Path
-) -> None:
-    clip = make_clip(ffmpeg, library / "inbox/a.mp4")
-    run_job("scan", {"path": "inbox/a.mp4"})
-    away = clip.rename(tmp_path / "a.mp4")
-    assert run_job("scan", {"path": "inbox"}).result["missing"] == 1
-    away.rename(clip)
-    seen = inbox.not_in_library(settings, inbox.look(settings, {}, 0.0))
-    assert inbox.ask_for_scans(settings, seen, 60.0) == ["inbox/a.mp4"]
