@@ -57,6 +57,7 @@ _SAID_BEFORE: dict[tuple[str, str | None], str] = {
     ("jobqueue_bridge/vocabulary.py", "JobType.TRANSCODE: Need("): "waveform has no row in NEEDS",
     ("jobqueue_bridge/params/__init__.py", "JobType.TRANSCODE: Transcode"): "waveform has no params in MODELS",
     ("media_pipelines/pipelines.py", "JobType.TRANSCODE: _pipeline("): "waveform has no pipeline in PIPELINES",
+    ("jobqueue_bridge/products.py", "JobType.TRANSCODE: Product("): "waveform has no product",
     ("tests/queue/test_params.py", 'JobType.TRANSCODE: ({"videoId": VIDEO,'): "waveform is not in LEAST",
     ("README.md", "| `transcode` |"): "waveform has no row",
 }

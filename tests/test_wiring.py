@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import yaml
 
 from jobqueue_bridge import params, tables
-from jobqueue_bridge.products import product_path
+from jobqueue_bridge.products import PRODUCTS, product_path
 from jobqueue_bridge.queue import Checked, Job
 from jobqueue_bridge.settings import load_settings
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType, Origin
@@ -66,6 +66,7 @@ def test_a_type_lacks_nothing(kind: JobType) -> None:
     assert kind in NEEDS, f"{kind} has no row in NEEDS, jobqueue_bridge/vocabulary.py"
     assert kind in params.MODELS, f"{kind} has no params in MODELS, jobqueue_bridge/params/__init__.py"
     assert kind in PIPELINES, f"{kind} has no pipeline in PIPELINES, media_pipelines/pipelines.py"
+    assert kind in PRODUCTS, f"{kind} has no product in PRODUCTS, jobqueue_bridge/products.py"
     asset = PIPELINES[kind].asset.key
     assert asset in {spec.key for spec in ASSETS}, f"{asset} is not listed in media_pipelines/definitions.py"
 

@@ -16,7 +16,6 @@ from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from jobqueue_bridge import adoption, lifecycle, queue, videos
 from jobqueue_bridge.errors import InvalidJob, JobAlreadyLive
-from jobqueue_bridge.products import PRODUCTS
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
@@ -360,8 +359,3 @@ def test_the_plan_of_a_run_names_its_jobs_in_the_order_of_their_lineage(instance
     assert run.execution_plan_snapshot_id is not None
     kinds = kinds_of(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id))
     assert set(kinds) == {JobType.REENCODE_STREAMING, JobType.THUMBNAIL_GENERATE}
-
-
-@pytest.mark.parametrize("kind", list(PIPELINES))
-def test_each_pipeline_makes_the_asset_of_its_type(kind: JobType) -> None:
-    assert PIPELINES[kind].asset.key.to_user_string() == PRODUCTS[kind].asset
