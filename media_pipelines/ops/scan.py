@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -26,10 +26,11 @@ from media_pipelines.media.errors import PathOutsideLibrary, UnreadableMedia
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.prober import Prober
 from media_pipelines.ops.checks import evaluation, log_evaluation
-from media_pipelines.ops.materialized import made, video_event
+from media_pipelines.ops.materialized import made
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
-from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row, table, video_facts
+from media_pipelines.ops.scanned import TOLD_AT_MOST, Tally, named, shown, tell
+from media_pipelines.ops.videos import VIDEO_PARTITIONS, add_partitions, row
 from media_pipelines.resources.attempt import Attempt
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -38,57 +39,12 @@ from media_pipelines.resources.queue import Queue
 
 _BATCH = 500
 _PROBES_AT_ONCE = max(2, min(8, os.cpu_count() or 2))
-_COUNTED = ("found", "new", "changed", "unchanged", "moved", "missing", "invalid", "skipped")
 # A broken file that was written this recently may be one that is still being copied: it is looked at once more.
 _RECENT_S = 10.0
 _SECOND_LOOK_S = 0.5
 # The folders at the library's root into which jobs write: what lies there was made of a video, whether it has its row
 # or not, and is no new one.
 _MADE_BY_JOBS = {"playback", "compilations", "thumbnails", "gifs", "scenes", "highlights", "clips", "digests"}
-# An event costs milliseconds: of each kind, a scan of a large library tells Dagster the first ones only.
-_TOLD_AT_MOST = 50
-_SHOWN = 50
-
-
-@dataclass(frozen=True)
-class _Event:
-    """Something that happened to a video, for Dagster to be told."""
-
-    video_id: UUID
-    facts: Mapping[str, Any]
-
-
-@dataclass
-class Tally:
-    """What a scan found so far."""
-
-    found: int = 0
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    moved: int = 0
-    missing: int = 0
-    invalid: int = 0
-    skipped: int = 0
-    enqueued: int = 0
-    """Jobs of the chains of new videos."""
-    new_ids: list[UUID] = field(default_factory=list)
-    fresh: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
-    """The first of the new ones, as they were written: all of a large library would fill the memory."""
-    events: dict[str, list[_Event]] = field(default_factory=dict)
-    """What else happened to videos, by its word; the first of each."""
-
-    def note(self, what: str, video_id: UUID, facts: Mapping[str, Any]) -> None:
-        noted = self.events.setdefault(what, [])
-        if len(noted) < _TOLD_AT_MOST:
-            noted.append(_Event(video_id, facts))
-
-    @property
-    def handled(self) -> int:
-        return self.new + self.changed + self.unchanged + self.moved + self.skipped
-
-    def counts(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in _COUNTED}
 
 
 def _scan(
@@ -98,20 +54,20 @@ def _scan(
         wanted = typed(attempt, params.DirectoryScan)
         tally = _look_through(attempt, wanted, queue, library, ffmpeg)
         add_partitions(context.instance, VIDEO_PARTITIONS, map(str, tally.new_ids))
-        _tell(context, attempt, tally)
+        tell(context, attempt, tally)
         health = _checked_library(context, wanted, queue)
         attempt.decided(", ".join(f"{count} {name}" for name, count in tally.counts().items()))
         if tally.enqueued:
             attempt.log(f"{tally.enqueued} jobs enqueued for what is new")
         attempt.complete({"directory": wanted.directory, **tally.counts(), **_enqueued(tally)})
-    shown = {
+    metadata = {
         "directory": dg.MetadataValue.path(wanted.directory),
         **tally.counts(),
         "dagster/row_count": health.videos,
-        "videos": _shown(tally),
-        **{f"{what}_videos": _named(events) for what, events in tally.events.items()},
+        "videos": shown(tally),
+        **{f"{what}_videos": named(events) for what, events in tally.events.items()},
     }
-    return dg.Output(None, metadata=made(attempt, **shown))
+    return dg.Output(None, metadata=made(attempt, **metadata))
 
 
 def _enqueued(tally: Tally) -> dict[str, int]:
@@ -268,7 +224,7 @@ class _Scan:
                 continue
             self.tally.new += 1
             self.tally.new_ids.append(video_id)
-            if len(self.tally.fresh) < _TOLD_AT_MOST:
+            if len(self.tally.fresh) < TOLD_AT_MOST:
                 self.tally.fresh.append((video_id, rows[path]))
 
     def _enqueue_chains(self, connection: sa.Connection, rows: Mapping[UUID, Mapping[str, Any]]) -> None:
@@ -392,41 +348,3 @@ def _checked_library(context: dg.OpExecutionContext, wanted: params.DirectorySca
     for finding in library_checks.findings(health, scanned_at, now):
         log_evaluation(context, evaluation(library_checks.ASSET, finding))
     return health
-
-
-def _tell(context: dg.OpExecutionContext, attempt: Attempt, tally: Tally) -> None:
-    """Dagster, in the partition of each video: of a new or changed file a materialization, else an observation."""
-    for video_id, facts in tally.fresh:
-        video_event(context, video_id, dg.AssetMaterialization, **made(attempt, what="new", **video_facts(facts)))
-    for what, events in tally.events.items():
-        for event in events:
-            kind = dg.AssetMaterialization if what == "changed" else dg.AssetObservation
-            shown = video_facts(event.facts) if what == "changed" else _as_metadata(event.facts)
-            video_event(context, event.video_id, kind, **made(attempt, what=what, **shown))
-
-
-def _as_metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: dg.MetadataValue.timestamp(value) if isinstance(value, datetime) else dg.MetadataValue.path(value)
-        for name, value in facts.items()
-    }
-
-
-def _named(events: Sequence[_Event]) -> dg.MarkdownMetadataValue:
-    return table(["video"], [(event.facts["path"],) for event in events[:_SHOWN]])
-
-
-def _shown(tally: Tally) -> dg.MarkdownMetadataValue:
-    return table(
-        ["video", "size", "duration", "codec", "valid"],
-        [
-            (
-                facts["path"],
-                f"{facts['width']}×{facts['height']}" if facts["width"] else None,
-                f"{facts['duration_seconds']:.1f} s" if facts["duration_seconds"] else None,
-                facts["video_codec"],
-                "yes" if facts["is_valid"] else facts["invalid_reason"],
-            )
-            for _, facts in tally.fresh[:_SHOWN]
-        ],
-    )

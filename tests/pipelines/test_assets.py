@@ -25,7 +25,7 @@ from media_pipelines.assets.compilations import random_compilation
 from media_pipelines.assets.library import library_video
 from media_pipelines.definitions import defs
 from media_pipelines.journal import Journal
-from media_pipelines.ops.scan import _TOLD_AT_MOST
+from media_pipelines.ops.scanned import TOLD_AT_MOST
 from media_pipelines.sensors.library import carry_notes, library_notes, look, news
 from media_pipelines.sensors.library import library_checks as library_checks_sensor
 from tests.pipelines.conftest import make_clip
@@ -239,7 +239,7 @@ def test_a_scan_of_many_files_tells_the_first_ones_only(
     job = completed(run_job("scan", {}), database)
     assert job.result["missing"] == 200
     key = dg.AssetKey("library_video")
-    assert len(instance.fetch_observations(key, limit=1000).records) == _TOLD_AT_MOST
+    assert len(instance.fetch_observations(key, limit=1000).records) == TOLD_AT_MOST
     assert plain(materialized(instance, "library_scan"))["missing"] == 200
 
 
