@@ -23,6 +23,8 @@ class ReadyJob:
     category: ResourceCategory
     vram_mb: int
     waited_s: float
+    starts_at_once: bool = False
+    """Its run waits already: it takes no place beyond the slots, which are for runs that have yet to start."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ def _slot_blocker(job: ReadyJob, ledger: _Ledger) -> str | None:
 
 def _look_ahead(job: ReadyJob, ledger: _Ledger) -> int:
     """Beyond the slots nobody passes one who waits for a slot: a stream of such jobs would keep it out for ever."""
-    allowed = ledger.capacity.slots[job.category] and not units_needed(job.vram_mb)
+    allowed = ledger.capacity.slots[job.category] and not units_needed(job.vram_mb) and not job.starts_at_once
     return ledger.capacity.look_ahead if allowed and job.category not in ledger.short_of_slots else 0
 
 

@@ -7,6 +7,7 @@ cancelled with its run, or left to the dispatcher (`let_go`).
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,65 +19,70 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import job_attempts, jobs
 from jobqueue_bridge.vocabulary import FINAL, JobStatus, JobType
 
-NOT_BEGUN = "its run waits in Dagster's queue"
 _ARRIVED = "its run waits for it to be admitted"
 _UNBEGUN = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.PAUSED)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """One job that a run is to do; `after`: the one of its jobs that it builds upon."""
-
-    job: NewJob
-    after: JobType | None = None
-
-
 def take(
-    connection: sa.Connection, run_id: str, wanted: Iterable[Wanted], settings: Settings, *, repeats: str | None = None
+    connection: sa.Connection, run_id: str, wanted: Iterable[NewJob], settings: Settings, *, repeats: str | None = None
 ) -> list[Job]:
-    """A row for each, in the order in which the run does them. `repeats` names the run that this one does again: what
-    failed there is retried, what completed is done anew by a job of its own.
+    """A row for each; those that the run has already, if it asks again. `repeats` names the run that this one does
+    again: what failed there is retried, what completed is done anew by a job of its own.
 
-    A pending job that does the same is taken over. Raises InvalidJob, or JobAlreadyLive where one is at work.
+    A pending job that does the same is taken over. Raises InvalidJob, or JobAlreadyLive where one is at work, or waits
+    to do it with other params.
     """
-    taken: dict[JobType, Job] = {}
+    if mine := _of_run(connection, run_id):
+        return mine
     before = _of_earlier_run(connection, repeats) if repeats else {}
-    for each in wanted:
-        kind = JobType(each.job.type)
-        parent = taken.get(each.after) if each.after else None
-        asked = replace(each.job, waiting_run_id=run_id, parent_id=parent.id if parent else None)
-        taken[kind] = _take(connection, asked, before.get(kind), settings)
-    return list(taken.values())
+    return [
+        _take(connection, replace(job, waiting_run_id=run_id), before.get(JobType(job.type)), settings)
+        for job in wanted
+    ]
 
 
 def _take(connection: sa.Connection, asked: NewJob, earlier: Job | None, settings: Settings) -> Job:
-    if earlier is not None and earlier.status != JobStatus.COMPLETED:
+    if earlier is not None and earlier.status != JobStatus.COMPLETED and _is_within(asked.params, earlier.params):
         return _take_over(connection, earlier, asked)
     if earlier is not None:
-        asked = replace(asked, params=earlier.params, priority=earlier.priority)
+        asked = replace(asked, params={**earlier.params, **asked.params}, priority=earlier.priority)
     try:
-        with connection.begin_nested():
-            return queue.enqueue(connection, asked, settings)
+        return queue.enqueue(connection, asked, settings)
     except JobAlreadyLive as twin:
-        return _take_over(connection, queue.get(connection, twin.job_id), asked)
+        job = queue.get(connection, twin.job_id)
+        if not _is_within(asked.params, job.params):
+            raise
+        return _take_over(connection, job, asked)
+
+
+def _is_within(asked: Mapping[str, Any], of_job: Mapping[str, Any]) -> bool:
+    """Whether the job does what is asked for: what is not said may be as it is there."""
+    return asked.items() <= of_job.items()
 
 
 def _take_over(connection: sa.Connection, job: Job, asked: NewJob) -> Job:
-    """A job that failed or was cancelled begins again; one that waits for its retry waits for the run instead."""
+    """A job that failed or was cancelled begins again; one that waits for its retry, or for its parent, waits for the
+    run instead: whoever launched it wants it now."""
     if job.status in FINAL:
         job = lifecycle.retry(connection, job.id, force=True)
+    mine = (jobs.c.id == job.id, queue.status_in([JobStatus.PENDING]), jobs.c.waiting_run_id.is_(None))
+    connection.execute(sa.update(jobs).where(*mine).values(parent_id=None))  # which lifts what its parent held
     run = {"waiting_run_id": asked.waiting_run_id, "run_id": asked.waiting_run_id}
-    values = {**run, "held": True, "retry_after": None, "waiting_reason": NOT_BEGUN}
     row = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job.id, queue.status_in([JobStatus.PENDING]), jobs.c.waiting_run_id.is_(None))
-        .values(**values, queue_position=None, parent_id=sa.func.coalesce(jobs.c.parent_id, asked.parent_id))
+        .where(*mine)
+        .values(**run, held=True, retry_after=None, waiting_reason=queue.NOT_BEGUN, queue_position=None)
         .returning(*queue.COLUMNS)
     ).one_or_none()
     if row is None:
         raise JobAlreadyLive(f"{job.type} of the same", job.id)
     queue.append_log(connection, [job.id], [f"Taken over by run {asked.waiting_run_id}, launched in Dagster"])
     return queue.job_of(row)
+
+
+def _of_run(connection: sa.Connection, run_id: str) -> list[Job]:
+    rows = connection.execute(sa.select(*queue.COLUMNS).where(jobs.c.waiting_run_id == run_id).order_by(jobs.c.type))
+    return [queue.job_of(row) for row in rows]
 
 
 def _of_earlier_run(connection: sa.Connection, run_id: str) -> dict[JobType, Job]:
@@ -88,22 +94,19 @@ def _of_earlier_run(connection: sa.Connection, run_id: str) -> dict[JobType, Job
     return found
 
 
-def params_of(connection: sa.Connection, job_id: UUID) -> Mapping[str, object]:
-    """Those of a job in the queue or the archive; of one that is in neither, none."""
+def made_by(connection: sa.Connection, job_id: UUID) -> Job | None:
+    """A job in the queue or the archive; None: it is in neither."""
     try:
-        return queue.get(connection, job_id).params
+        return queue.get(connection, job_id)
     except JobArchived:
-        return archive.get(connection, job_id).job.params
+        return archive.get(connection, job_id).job
     except JobNotFound:
-        return {}
+        return None
 
 
 def of_run(connection: sa.Connection, run_id: str, kind: JobType) -> Job | None:
     """The row that waits for this run to do its job of this type."""
-    row = connection.execute(
-        sa.select(*queue.COLUMNS).where(jobs.c.waiting_run_id == run_id, jobs.c.type == kind.value)
-    ).one_or_none()
-    return None if row is None else queue.job_of(row)
+    return next((job for job in _of_run(connection, run_id) if job.type == kind), None)
 
 
 def arrive(connection: sa.Connection, job_id: UUID, run_id: str) -> Job | None:

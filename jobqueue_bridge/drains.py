@@ -172,6 +172,11 @@ class State:
     """What the first in line waits for."""
 
 
+def _waits_for_its_run() -> sa.ColumnElement[bool]:
+    """A run that was launched in Dagster is still to come to it."""
+    return sa.and_(jobs.c.waiting_run_id.is_not(None), ~jobs.c.held_by_parent)
+
+
 def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
     """Say that somebody stands behind the drain, and look. None: it was taken for dead and is gone."""
     alive = sa.update(drains).where(drains.c.id == drain_id).values(heartbeat_at=sa.func.clock_timestamp())
@@ -183,7 +188,7 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
     line = (jobs.c.priority, jobs.c.created_at, jobs.c.id)
     row = connection.execute(
         sa.select(
-            sa.exists().where(queue.is_ready()).label("ready"),
+            sa.exists().where(sa.or_(queue.is_ready(), sa.and_(pending, _waits_for_its_run()))).label("ready"),
             _number(_is_active()).label("active"),
             _number(_is_active(), own).label("own_active"),
             drains.c.counted,

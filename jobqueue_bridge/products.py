@@ -15,9 +15,9 @@ class Product:
     asset: str
     partitioned: bool = True
 
-    def path(self, job_id: UUID, video_id: UUID | None) -> str:
+    def path(self, partition: UUID | str) -> str:
         """Of its page in the Dagster UI."""
-        return f"assets/{self.asset}" + (f"?view=partitions&partition={video_id or job_id}" if self.partitioned else "")
+        return f"assets/{self.asset}" + (f"?view=partitions&partition={partition}" if self.partitioned else "")
 
 
 PRODUCTS: Mapping[JobType, Product] = MappingProxyType(
@@ -44,7 +44,7 @@ PRODUCTS: Mapping[JobType, Product] = MappingProxyType(
 TYPE_OF: Mapping[str, JobType] = MappingProxyType({product.asset: kind for kind, product in PRODUCTS.items()})
 
 
-def product_path(job_type: str, job_id: UUID, video_id: UUID | None) -> str | None:
+def product_path(job_type: str, partition: UUID | str) -> str | None:
     """None for a type that another program made up."""
     product = PRODUCTS.get(JobType(job_type)) if job_type in set(JobType) else None
-    return product.path(job_id, video_id) if product else None
+    return product.path(partition) if product else None

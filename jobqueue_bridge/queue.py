@@ -59,6 +59,7 @@ _POSITIONS_WRITTEN = 50
 _DISPATCH_LOCK = 7_261_114_002
 _ARRIVALS_LOCK = 7_261_114_017
 LOG_TAIL_BYTES = 10_000
+NOT_BEGUN = "its run waits in Dagster's queue"
 
 
 @dataclass(frozen=True)
@@ -422,7 +423,7 @@ def _of_its_run(job: NewJob) -> dict[str, Any]:
         "held": True,
         "waiting_run_id": job.waiting_run_id,
         "run_id": job.waiting_run_id,
-        "waiting_reason": "its run waits in Dagster's queue",
+        "waiting_reason": NOT_BEGUN,
         "partition_key": job.partition_key,
     }
 

@@ -6,16 +6,15 @@ run does so itself, when it begins.
 """
 
 from collections.abc import Mapping, Sequence
-from graphlib import TopologicalSorter
 from typing import Any
 from uuid import UUID
 
 import dagster as dg
+import sqlalchemy as sa
 from dagster._core.snap import ExecutionPlanSnapshot
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, SENSOR_NAME_TAG
 
 from jobqueue_bridge import adoption, params
-from jobqueue_bridge.adoption import Wanted
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
 from jobqueue_bridge.products import TYPE_OF
@@ -55,35 +54,31 @@ def is_of_backfill(run: dg.DagsterRun) -> bool:
     return BACKFILL_ID_TAG in run.tags
 
 
-def take_rows(run: dg.DagsterRun, kinds: Mapping[JobType, JobType | None], settings: Settings) -> list[Job]:
+def take_rows(run: dg.DagsterRun, kinds: Sequence[JobType], settings: Settings) -> list[Job]:
     """Raises InvalidJob where the run's params do not fit or its video is not there, JobAlreadyLive where another job
     is at the same work."""
     with engine_for(settings).begin() as connection:
-        wanted = []
-        for kind, after in kinds.items():
-            given = _params(kind, kinds, run)
-            partition = run.tags.get(PARTITION_NAME_TAG)
-            if partition is not None and "video_id" in params.MODELS[kind].model_fields:
-                given, partition = {**given, "videoId": partition}, None
-            elif partition is not None and (made_by := _uuid(partition)) is not None:
-                given = {**adoption.params_of(connection, made_by), **given}
-            job = NewJob(kind, given, priority=_priority(run), origin=Origin.DAGSTER, partition_key=partition)
-            wanted.append(Wanted(job, after))
+        wanted = [_wanted(connection, kind, kinds, run) for kind in kinds]
         return adoption.take(connection, run.run_id, wanted, settings, repeats=run.parent_run_id)
 
 
-def kinds_of(plan: ExecutionPlanSnapshot) -> dict[JobType, JobType | None]:
-    """The job types of the assets that a run makes, in an order that respects lineage; each with one that it builds
-    upon, if the run makes such a one too. Empty: it makes none of ours."""
-    executed = set(plan.step_keys_to_execute)
-    upstream: dict[str, set[str]] = {}
-    for step in plan.steps:
-        if step.key in executed and (asset := asset_of(step.key)) in TYPE_OF:
-            sources = [handle.step_key for each in step.inputs for handle in each.upstream_output_handles]
-            found = {asset_of(source) for source in sources if source in executed}
-            upstream.setdefault(asset, set()).update(found & TYPE_OF.keys() - {asset})
-    order = list(TopologicalSorter(upstream).static_order())
-    return {TYPE_OF[asset]: _last(order, upstream[asset]) for asset in order}
+def _wanted(connection: sa.Connection, kind: JobType, kinds: Sequence[JobType], run: dg.DagsterRun) -> NewJob:
+    """A video's partition names the video; that of a compilation the job that made it, whose params count again."""
+    given, partition = _params(kind, kinds, run), run.tags.get(PARTITION_NAME_TAG)
+    if partition is not None and "video_id" in params.MODELS[kind].model_fields:
+        given, partition = {**given, "videoId": partition}, None
+    elif partition is not None and (job_id := _uuid(partition)) is not None:
+        made_by = adoption.made_by(connection, job_id)
+        if made_by is not None and made_by.type != kind:
+            raise InvalidJob([FieldProblem("partition", f"{partition} was made by a {made_by.type} job")])
+        given = {**(made_by.params if made_by else {}), **given}
+    return NewJob(kind, given, priority=_priority(run), origin=Origin.DAGSTER, partition_key=partition)
+
+
+def kinds_of(plan: ExecutionPlanSnapshot) -> list[JobType]:
+    """The job types of the assets that a run makes. Empty: it makes none of ours."""
+    assets = {asset_of(key) for key in plan.step_keys_to_execute}
+    return sorted(TYPE_OF[asset] for asset in assets & TYPE_OF.keys())
 
 
 def asset_of(step_key: str) -> str:
@@ -92,12 +87,7 @@ def asset_of(step_key: str) -> str:
     return step_key.partition(".")[0].removesuffix("_graph")
 
 
-def _last(order: Sequence[str], among: set[str]) -> JobType | None:
-    found = [asset for asset in order if asset in among]
-    return TYPE_OF[found[-1]] if found else None
-
-
-def _params(kind: JobType, kinds: Mapping[JobType, JobType | None], run: dg.DagsterRun) -> dict[str, Any]:
+def _params(kind: JobType, kinds: Sequence[JobType], run: dg.DagsterRun) -> dict[str, Any]:
     """What the launchpad says at `resources.job.config.params`; where a run makes several assets, by job type."""
     config: Any = run.run_config
     for key in ("resources", "job", "config", "params"):

@@ -18,6 +18,8 @@ SLOT_TAG = "media/slot"
 # Such a run, by the category of its row, or SEVERAL: how many of them may wait for their rows at a time.
 LAUNCHED_TAG = "media/launched"
 SEVERAL = "several"
+# Its own id, where it was not Dagster's user who ended it.
+ENDED_TAG = "media/ended_by_itself"
 # Its own id, once it has rows: a re-execution copies the tags of the run that it repeats.
 ADOPTED_TAG = "media/adopted"
 # Where the settings name the GPUs: which one a run is given, and its slot there.

@@ -194,7 +194,7 @@ def test_a_job_links_to_the_asset_that_its_pipeline_makes(kind: JobType) -> None
     job = a_job(kind).job
     partition = PIPELINES[kind].partition_key(job)
     asset = PIPELINES[kind].asset.key.to_user_string()
-    assert product_path(kind, job.id, job.video_id) == f"assets/{asset}" + (
+    assert product_path(kind, job.video_id or job.id) == f"assets/{asset}" + (
         f"?view=partitions&partition={partition}" if partition else ""
     )
 

@@ -37,7 +37,7 @@ def links(job: queue.Job, dagster: str) -> dict[str, str | None]:
     """Where the Dagster UI shows a job's run and what it makes, once there is a run."""
     if job.run_id is None:
         return {"dagster_url": None, "asset_url": None}
-    product = product_path(job.type, job.id, job.video_id)
+    product = product_path(job.type, job.partition_key or job.video_id or job.id)
     return {"dagster_url": f"{dagster}runs/{job.run_id}", "asset_url": product and dagster + product}
 
 

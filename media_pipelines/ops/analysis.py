@@ -17,6 +17,7 @@ from media_pipelines.media.blame import blaming_sources
 from media_pipelines.media.fingerprint import fingerprint
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.materialized import made
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.progress import Reporter
 from media_pipelines.ops.videos import source_video, table
 from media_pipelines.resources.attempt import Attempt
@@ -67,8 +68,9 @@ def find_video(context: dg.OpExecutionContext, job: JobRow, queue: Queue, librar
 
 
 @dg.op(
+    tags=GOES_ON,
     description="Find out all about the video's content in one pass, or read what an earlier job has found out. "
-    "A pass that was cut off goes on where it ended."
+    "A pass that was cut off goes on where it ended.",
 )
 def analyse_video(context: dg.OpExecutionContext, found: Found, job: JobRow, queue: Queue, ffmpeg: Ffmpeg) -> Analysed:
     with job.step(context) as attempt:

@@ -16,6 +16,7 @@ from media_pipelines.media.cuts import Item
 from media_pipelines.ops.analysis import Analysed
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.materialized import made
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.selections import (
     Part,
@@ -47,7 +48,7 @@ class Clips:
     parts: tuple[Part, ...]
 
 
-@dg.op(description="Choose the most interesting stretches that begin and end at shots or in pauses.")
+@dg.op(tags=GOES_ON, description="Choose the most interesting stretches that begin and end at shots or in pauses.")
 def choose_clips(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow, library: Library) -> Clips:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.ClipGenerate)
@@ -69,7 +70,7 @@ def choose_clips(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow
         return Clips(Selection(analysed, found, tuple(chosen), None), parts)
 
 
-@dg.op(description="Encode each clip, in the wanted shape around the faces, and verify it.")
+@dg.op(tags=GOES_ON, description="Encode each clip, in the wanted shape around the faces, and verify it.")
 def cut_clips(context: dg.OpExecutionContext, chosen: Clips, job: JobRow, queue: Queue, ffmpeg: Ffmpeg) -> Clips:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.ClipGenerate)
@@ -94,7 +95,7 @@ def cut_clips(context: dg.OpExecutionContext, chosen: Clips, job: JobRow, queue:
         return replace(chosen, parts=tuple(parts))
 
 
-@dg.op(description="Rename the clips to their places and write their rows.")
+@dg.op(tags=GOES_ON, description="Rename the clips to their places and write their rows.")
 def publish_clips(
     context: dg.OpExecutionContext, chosen: Clips, job: JobRow, queue: Queue, library: Library
 ) -> dg.Output[None]:

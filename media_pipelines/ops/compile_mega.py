@@ -12,6 +12,7 @@ from media_pipelines.media.cuts import Item
 from media_pipelines.media.probe import Probe
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.compilations import Compilation, adopted, choose, finish, join
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import bounded
 from media_pipelines.ops.videos import table
@@ -47,7 +48,10 @@ def choose_many(
         )
 
 
-@dg.op(description="Measure loudness, draw titles, join with chapters; only what differs is encoded. Verified.")
+@dg.op(
+    tags=GOES_ON,
+    description="Measure loudness, draw titles, join with chapters; only what differs is encoded. Verified.",
+)
 def join_many(
     context: dg.OpExecutionContext, compilation: Compilation, job: JobRow, queue: Queue, ffmpeg: Ffmpeg
 ) -> Compilation:
@@ -103,7 +107,7 @@ def title_of(video: Video) -> str:
     return video.title or video.filename
 
 
-@dg.op(description="Rename the compilation to its place and write its row.")
+@dg.op(tags=GOES_ON, description="Rename the compilation to its place and write its row.")
 def publish_mega(
     context: dg.OpExecutionContext,
     compilation: Compilation,

@@ -16,6 +16,7 @@ from media_pipelines.media.errors import FfmpegFailed, FfmpegStalled
 from media_pipelines.media.ffmpeg import run
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.compilations import JOINED_PERCENT, Compilation, adopted, choose, finish, ladder
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.outputs import mine, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter, bounded
@@ -52,7 +53,10 @@ def choose_cells(
         )
 
 
-@dg.op(description="Scale, pad and stack the four pictures and mix their sound, in one pass of ffmpeg. Verified.")
+@dg.op(
+    tags=GOES_ON,
+    description="Scale, pad and stack the four pictures and mix their sound, in one pass of ffmpeg. Verified.",
+)
 def encode_grid(context: dg.OpExecutionContext, compilation: Compilation, job: JobRow, ffmpeg: Ffmpeg) -> Compilation:
     with job.step(context) as attempt:
         if compilation.output.published:
@@ -121,7 +125,7 @@ def _rate(fps: Fraction) -> str:
     return f"{float(fps):.3f}".rstrip("0").rstrip(".")
 
 
-@dg.op(description="Rename the grid to its place and write its row.")
+@dg.op(tags=GOES_ON, description="Rename the grid to its place and write its row.")
 def publish_grid(
     context: dg.OpExecutionContext,
     compilation: Compilation,

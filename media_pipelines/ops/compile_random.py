@@ -6,6 +6,7 @@ from jobqueue_bridge import params
 from media_pipelines.media.cuts import Item
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.compilations import Compilation, adopted, choose, cut_list, finish, join
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.params import typed
 from media_pipelines.resources.ffmpeg import Ffmpeg
 from media_pipelines.resources.job import JobRow
@@ -38,7 +39,10 @@ def choose_sources(
         )
 
 
-@dg.op(description="Join the chosen videos: copied where all match, else what differs is encoded first. Verified.")
+@dg.op(
+    tags=GOES_ON,
+    description="Join the chosen videos: copied where all match, else what differs is encoded first. Verified.",
+)
 def join_sources(
     context: dg.OpExecutionContext, compilation: Compilation, job: JobRow, queue: Queue, ffmpeg: Ffmpeg
 ) -> Compilation:
@@ -50,7 +54,7 @@ def join_sources(
             return join(attempt, compilation, lambda _: items, queue, ffmpeg, preset=_PRESET, crf=_CRF)
 
 
-@dg.op(description="Rename the compilation to its place and write its row.")
+@dg.op(tags=GOES_ON, description="Rename the compilation to its place and write its row.")
 def publish_compilation(
     context: dg.OpExecutionContext,
     compilation: Compilation,

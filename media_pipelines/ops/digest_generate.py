@@ -12,6 +12,7 @@ from media_pipelines.media.cuts import Item
 from media_pipelines.ops.analysis import Analysed
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.materialized import made, video_link
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.outputs import plan_output
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.selections import (
@@ -37,7 +38,10 @@ _SURE = 0.4
 _AS_WANTED = 0.95
 
 
-@dg.op(description="Choose pieces of all scenes, the best moments among them, none twice, as long as is wanted.")
+@dg.op(
+    tags=GOES_ON,
+    description="Choose pieces of all scenes, the best moments among them, none twice, as long as is wanted.",
+)
 def choose_pieces(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow, library: Library) -> Selection:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.DigestGenerate)
@@ -60,7 +64,10 @@ def choose_pieces(context: dg.OpExecutionContext, analysed: Analysed, job: JobRo
         return Selection(analysed, found, made.segments, output)
 
 
-@dg.op(description="Cut the pieces, fade picture and sound of each into the next, with a chapter for each scene.")
+@dg.op(
+    tags=GOES_ON,
+    description="Cut the pieces, fade picture and sound of each into the next, with a chapter for each scene.",
+)
 def join_pieces(
     context: dg.OpExecutionContext, selection: Selection, job: JobRow, queue: Queue, ffmpeg: Ffmpeg
 ) -> Selection:
@@ -101,7 +108,9 @@ def _title(scene: int, segment: Segment, tag: str | None) -> str:
     return f"Scene {scene + 1} at {minutes}:{seconds:02d}" + (f", {tag}" if tag else "")
 
 
-@dg.op(description="Rename the digest to its place, write its row and its poster, and why it is as it is.")
+@dg.op(
+    tags=GOES_ON, description="Rename the digest to its place, write its row and its poster, and why it is as it is."
+)
 def publish_digest(
     context: dg.OpExecutionContext,
     selection: Selection,

@@ -9,6 +9,7 @@ from media_pipelines.media.cuts import Item
 from media_pipelines.ops.analysis import Analysed
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.materialized import made, video_link
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.outputs import plan_output
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.selections import (
@@ -33,7 +34,9 @@ from media_pipelines.resources.queue import Queue
 _RANKED_AT_MOST = 50
 
 
-@dg.op(description="Rank all moments by what moves, is loud, shows faces or is new; take the best of them.")
+@dg.op(
+    tags=GOES_ON, description="Rank all moments by what moves, is loud, shows faces or is new; take the best of them."
+)
 def choose_moments(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow, library: Library) -> Selection:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.HighlightGenerate)
@@ -55,7 +58,10 @@ def choose_moments(context: dg.OpExecutionContext, analysed: Analysed, job: JobR
         return Selection(analysed, found, tuple(chosen), output)
 
 
-@dg.op(description="Cut the moments and join them in the order of the video; nothing where no reel is wanted.")
+@dg.op(
+    tags=GOES_ON,
+    description="Cut the moments and join them in the order of the video; nothing where no reel is wanted.",
+)
 def join_moments(
     context: dg.OpExecutionContext, selection: Selection, job: JobRow, queue: Queue, ffmpeg: Ffmpeg
 ) -> Selection:
@@ -71,7 +77,10 @@ def join_moments(
             )  # fmt: skip
 
 
-@dg.op(description="Rename the reel to its place and write its row; list the ranked moments with their reasons.")
+@dg.op(
+    tags=GOES_ON,
+    description="Rename the reel to its place and write its row; list the ranked moments with their reasons.",
+)
 def publish_highlights(
     context: dg.OpExecutionContext,
     selection: Selection,

@@ -15,6 +15,7 @@ from media_pipelines.media.probe import Probe
 from media_pipelines.ops.checks import report, verifying
 from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
 from media_pipelines.ops.materialized import file_at, made, video_link
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.outputs import Output, mine, plan_output, publish, removing_partials, require_space
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.pictures import frame_of
@@ -59,7 +60,10 @@ def find_source(
         return Rendition(video, source, output, _plan(wanted, source))
 
 
-@dg.op(description="Run ffmpeg by the best way that a test encode proves, else in software. Progress goes to the row.")
+@dg.op(
+    tags=GOES_ON,
+    description="Run ffmpeg by the best way that a test encode proves, else in software. Progress goes to the row.",
+)
 def encode_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, ffmpeg: Ffmpeg) -> Rendition:
     with job.step(context) as attempt:
         if rendition.output.published:
@@ -89,7 +93,10 @@ def _plan(wanted: params.ReencodeStreaming, source: Probe) -> EncodePlan:
     return streaming.rendition(source, quality=quality, preset=wanted.preset, max_bitrate_kbps=wanted.target_bitrate)
 
 
-@dg.op(description="Read the new file back: it opens, decodes to its end, lasts as long, and has every stream.")
+@dg.op(
+    tags=GOES_ON,
+    description="Read the new file back: it opens, decodes to its end, lasts as long, and has every stream.",
+)
 def verify_rendition(context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, ffmpeg: Ffmpeg) -> Rendition:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.ReencodeStreaming)
@@ -115,7 +122,10 @@ def _compared(before: int, after: int) -> Finding:
     return Finding("smaller", after < before, Severity.WARN, said)
 
 
-@dg.op(description="Rename the verified file to its place, write its row, point the source's row at this job.")
+@dg.op(
+    tags=GOES_ON,
+    description="Rename the verified file to its place, write its row, point the source's row at this job.",
+)
 def publish_rendition(
     context: dg.OpExecutionContext, rendition: Rendition, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> dg.Output[None]:

@@ -22,6 +22,7 @@ from media_pipelines.ops.analysis import Analysed
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.compilations import JOINED_PERCENT
 from media_pipelines.ops.materialized import made
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.outputs import removing_partials
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.progress import Reporter
@@ -70,7 +71,7 @@ def _segment(analysis: Analysis, found: Interest, scene: Scene) -> Segment:
     return Segment(shot.start_s, shot.end_s, scene.key_shot, shot.start_s, shot.end_s, score, reasons)
 
 
-@dg.op(description="Group shots that look alike and follow each other to scenes.")
+@dg.op(tags=GOES_ON, description="Group shots that look alike and follow each other to scenes.")
 def group_shots(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow) -> Extraction:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.SceneExtract)
@@ -84,7 +85,7 @@ def group_shots(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow)
         return Extraction(analysed, found, interest(analysis))
 
 
-@dg.op(description="Write each scene as a file, copied or encoded; nothing where no files are wanted.")
+@dg.op(tags=GOES_ON, description="Write each scene as a file, copied or encoded; nothing where no files are wanted.")
 def write_scene_files(
     context: dg.OpExecutionContext, extraction: Extraction, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> Extraction:
@@ -149,7 +150,7 @@ def _copied(
         )
 
 
-@dg.op(description="Write the lists, the pictures and the rows of shots and scenes; publish the files.")
+@dg.op(tags=GOES_ON, description="Write the lists, the pictures and the rows of shots and scenes; publish the files.")
 def publish_scenes(
     context: dg.OpExecutionContext, extraction: Extraction, job: JobRow, queue: Queue, library: Library
 ) -> dg.Output[None]:

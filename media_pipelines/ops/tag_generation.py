@@ -10,6 +10,7 @@ from jobqueue_bridge.insights import TagRow
 from media_pipelines.ai.tagging import VideoTag, tags
 from media_pipelines.ops.analysis import Analysed, engines_of, engines_table
 from media_pipelines.ops.materialized import made, video_link
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.params import typed
 from media_pipelines.ops.videos import table
 from media_pipelines.resources.job import JobRow
@@ -23,7 +24,7 @@ class Tagged:
     tags: tuple[VideoTag, ...]
 
 
-@dg.op(description="Add up the tags of all shots that the model is sure enough of.")
+@dg.op(tags=GOES_ON, description="Add up the tags of all shots that the model is sure enough of.")
 def add_up_tags(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow) -> Tagged:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.TagGeneration)
@@ -33,7 +34,7 @@ def add_up_tags(context: dg.OpExecutionContext, analysed: Analysed, job: JobRow)
         return Tagged(analysed, found)
 
 
-@dg.op(description="Write the tags as rows, and by name on the video's own, beside those that are there.")
+@dg.op(tags=GOES_ON, description="Write the tags as rows, and by name on the video's own, beside those that are there.")
 def store_tags(context: dg.OpExecutionContext, tagged: Tagged, job: JobRow) -> dg.Output[None]:
     with job.step(context) as attempt:
         wanted = typed(attempt, params.TagGeneration)

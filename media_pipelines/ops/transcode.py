@@ -28,6 +28,7 @@ from media_pipelines.media.replace import Identity
 from media_pipelines.ops.checks import verifying
 from media_pipelines.ops.encoding import Encoded, run_encode, verify_output
 from media_pipelines.ops.materialized import file_at, made, video_event, video_link
+from media_pipelines.ops.order import GOES_ON
 from media_pipelines.ops.originals import finished_change, replace_original
 from media_pipelines.ops.outputs import (
     Output,
@@ -141,7 +142,10 @@ def _task(
     return Task(examined.source, file, before, examined.content, wanted, output)
 
 
-@dg.op(description="Run ffmpeg as the plan says, where it may write; stop it when the result becomes too large.")
+@dg.op(
+    tags=GOES_ON,
+    description="Run ffmpeg as the plan says, where it may write; stop it when the result becomes too large.",
+)
 def encode_to_comply(context: dg.OpExecutionContext, work: Work, job: JobRow, queue: Queue, ffmpeg: Ffmpeg) -> Work:
     with job.step(context) as attempt:
         task = work.task
@@ -209,7 +213,7 @@ def _kept_original(
     return Work(work.video, skip=Skip(reason, Result.LARGER.value))
 
 
-@dg.op(description="Read the new file back: all that was planned is there, and what was encoded decodes.")
+@dg.op(tags=GOES_ON, description="Read the new file back: all that was planned is there, and what was encoded decodes.")
 def verify_result(context: dg.OpExecutionContext, work: Work, job: JobRow, queue: Queue, ffmpeg: Ffmpeg) -> Work:
     with job.step(context) as attempt:
         task = work.task
@@ -251,7 +255,10 @@ def _remember_failure(
         outcomes.record(connection, task.content, work.video.path, policy_hash(policy), result, detail, attempt.job.id)
 
 
-@dg.op(description="Let the verified file take the original's place, or publish it; remember what came of it.")
+@dg.op(
+    tags=GOES_ON,
+    description="Let the verified file take the original's place, or publish it; remember what came of it.",
+)
 def publish_result(
     context: dg.OpExecutionContext, work: Work, job: JobRow, queue: Queue, library: Library, ffmpeg: Ffmpeg
 ) -> dg.Output[None]:

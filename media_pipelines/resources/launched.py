@@ -1,16 +1,20 @@
 """A run that somebody launched in Dagster itself: how it waits for its job, and when its end is the job's end, too."""
 
+import time
+
 import dagster as dg
+import sqlalchemy as sa
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from jobqueue_bridge import adoption as rows
-from jobqueue_bridge.database import engine_for
+from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.products import TYPE_OF
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines import adoption
 from media_pipelines.resources.bell import Bell
+from media_pipelines.tags import ENDED_TAG, SLOT_TAG
 
 _LOOK_S = 2.0
 _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
@@ -19,7 +23,13 @@ _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 def is_cancelled(instance: dg.DagsterInstance | None, run_id: str | None) -> bool:
     """Whether Dagster's user ended the run. The platform stops its runs without telling Dagster first."""
     run = instance.get_run_by_id(run_id) if instance is not None and run_id else None
-    return run is not None and run.status in _ENDED
+    return run is not None and run.status in _ENDED and run.tags.get(ENDED_TAG) != run_id
+
+
+def cancel_run(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """A queued run that nobody needs any more: nothing that it was to do is cancelled with it."""
+    instance.add_run_tags(run.run_id, {ENDED_TAG: run.run_id})
+    instance.report_run_canceled(run, why)
 
 
 def end_quietly(context: dg.OpExecutionContext, why: str, settings: Settings) -> DagsterExecutionInterruptedError:
@@ -30,6 +40,7 @@ def end_quietly(context: dg.OpExecutionContext, why: str, settings: Settings) ->
     if run is not None and run.status not in _ENDED:
         with engine_for(settings).begin() as connection:
             rows.let_go(connection, context.run_id)
+        context.instance.add_run_tags(run.run_id, {ENDED_TAG: run.run_id})
         context.instance.report_run_canceling(run, message=why)
     return DagsterExecutionInterruptedError()
 
@@ -37,16 +48,24 @@ def end_quietly(context: dg.OpExecutionContext, why: str, settings: Settings) ->
 def wait_for_admission(context: dg.OpExecutionContext, asset: str, settings: Settings) -> Job:
     """The row of this run's job, as soon as the dispatcher has admitted it; what it waits for stands in the run's log.
 
-    Raises Dagster's interruption where the job is moved meanwhile or the run is told to stop, and InvalidJob or
-    JobAlreadyLive where it has no row yet and can get none.
+    Raises Dagster's interruption where the job is moved meanwhile or the run is told to stop, dg.Failure where it was
+    refused, and InvalidJob or JobAlreadyLive where it has no row yet and can get none.
     """
     job = _row(context, TYPE_OF[asset], settings)
     context.log.info(f"Job {job.id} ({job.type}) waits in the queue for its slot and its VRAM")
+    _hold_slot(context, "")
     try:
-        return _admitted(context, job, settings)
+        admitted = _admitted(context, job, settings)
+        _hold_slot(context, admitted.resource_category)
     except DagsterExecutionInterruptedError:
         _leave(context, job, settings)
         raise
+    return admitted
+
+
+def _hold_slot(context: dg.OpExecutionContext, category: str) -> None:
+    """On which Dagster's own limits count: of a run that waits none, else each could wait for the other for ever."""
+    context.instance.add_run_tags(context.run_id, {SLOT_TAG: category})
 
 
 def _row(context: dg.OpExecutionContext, kind: JobType, settings: Settings) -> Job:
@@ -63,7 +82,7 @@ def _row(context: dg.OpExecutionContext, kind: JobType, settings: Settings) -> J
 def _take_rows(run: dg.DagsterRun, kind: JobType, instance: dg.DagsterInstance, settings: Settings) -> list[Job]:
     """As our run coordinator does it, for a run that came another way."""
     plan = run.execution_plan_snapshot_id and instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
-    taken = adoption.take_rows(run, adoption.kinds_of(plan) if plan else {kind: None}, settings)
+    taken = adoption.take_rows(run, adoption.kinds_of(plan) if plan else [kind], settings)
     instance.add_run_tags(run.run_id, adoption.tags_for(run, taken))
     return taken
 
@@ -72,17 +91,36 @@ def _admitted(context: dg.OpExecutionContext, job: Job, settings: Settings) -> J
     told = None
     with Bell(settings) as bell:
         while True:
-            with engine_for(settings).begin() as connection:
-                now = rows.arrive(connection, job.id, context.run_id)
-            if now is None:
-                raise end_quietly(context, f"Somebody has moved job {job.id} meanwhile: nothing to do.", settings)
+            now = _look(context, job, settings)
             if now.status == JobStatus.QUEUED:
                 return now
-            reason = "the job is paused" if now.status == JobStatus.PAUSED else now.waiting_reason
-            if reason != told:
-                context.log.info(f"Waits: {reason}")
-                told = reason
+            if now.status == JobStatus.PAUSED:
+                why = f"Job {job.id} is paused: it is left to another run, for when it is resumed."
+                raise end_quietly(context, why, settings)
+            if now.waiting_reason != told:
+                context.log.info(f"Waits: {now.waiting_reason}")
+                told = now.waiting_reason
             bell.wait(_LOOK_S)
+
+
+def _look(context: dg.OpExecutionContext, job: Job, settings: Settings) -> Job:
+    """Say that the run is there, and see how its job is; patient with a database that restarts."""
+    while True:
+        try:
+            with engine_for(settings).begin() as connection:
+                now = rows.arrive(connection, job.id, context.run_id)
+                if now is None:
+                    now_elsewhere = rows.made_by(connection, job.id)
+        except sa.exc.DBAPIError as error:
+            if not is_away(error):
+                raise
+            time.sleep(_LOOK_S)
+            continue
+        if now is not None:
+            return now
+        if now_elsewhere is not None and now_elsewhere.status == JobStatus.FAILED:
+            raise dg.Failure(description=f"Refused: {now_elsewhere.error}", allow_retries=False)
+        raise end_quietly(context, f"Somebody has moved job {job.id} meanwhile: nothing to do.", settings)
 
 
 def _leave(context: dg.OpExecutionContext, job: Job, settings: Settings) -> None:

@@ -163,6 +163,7 @@ def _as_ready(ready: Iterable[Job], settings: Settings) -> list[admission.ReadyJ
             category=ResourceCategory(job.resource_category),
             vram_mb=job.vram_required,
             waited_s=(now - _waits_since(job, opened.get(job.resource_category))).total_seconds(),
+            starts_at_once=job.waiting_run_id is not None,
         )
         for job in ready
     ]

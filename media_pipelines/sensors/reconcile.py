@@ -4,6 +4,7 @@ The row is put right first, then the run: a slot is never free in Dagster while 
 """
 
 import json
+import random
 import socket
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from media_pipelines import run_process
 from media_pipelines.adoption import is_adopted
 from media_pipelines.journal import Journal
 from media_pipelines.rescue import rescue
-from media_pipelines.resources.launched import is_cancelled
+from media_pipelines.resources.launched import cancel_run, is_cancelled
 from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG
 
 # A run that is asked for appears within a second; a tick that was interrupted is resumed within a few.
@@ -50,7 +51,8 @@ def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     with engine_for(settings).begin() as connection:
         waiting = adoption.waiting(connection)
     # A backfill queues thousands of runs: those that only wait for their turn are not read.
-    in_line = {job.run_id for job in waiting if not job.arrived}
+    arrived = {job.run_id for job in waiting if job.arrived}
+    in_line = {job.run_id for job in waiting} - arrived - _started(context.instance)
     unfinished = list(_records(context.instance, unfinished_ids - in_line).values())
     runs = [run for record in unfinished if (run := _live_run(record)) is not None]
     silent: set[str] = set()
@@ -93,8 +95,8 @@ class LiveRun:
 
 
 def _live_run(record: RunRecord) -> LiveRun | None:
-    """None: it isn't of the queue, whatever somebody has typed into its tags."""
-    tags = record.dagster_run.tags
+    """None: it isn't of the queue, whatever somebody has typed into its tags, or a re-execution has copied."""
+    tags = {} if record.dagster_run.parent_run_id else record.dagster_run.tags
     try:
         return LiveRun(record, UUID(tags[JOB_TAG]), int(tags[ATTEMPT_TAG]))
     except (KeyError, ValueError):
@@ -163,9 +165,17 @@ def _queued_jobs(
             yield from _rescue(job, "its run ended before it began", settings)
             continue
         with engine_for(settings).begin() as connection:
-            if queue.return_to_pending(connection, job.id, job.attempt):
+            if ended and is_cancelled(instance, ended[0].run_id):
+                if adoption.cancel(connection, [job.id]):
+                    yield f"job {job.id}: its run was cancelled in Dagster before it began; so is the job"
+            elif queue.return_to_pending(connection, job.id, job.attempt):
                 why = "its run was told to stop before it began" if ended else "its run never came"
                 yield f"job {job.id}: {why}; it is pending again"
+
+
+def _started(instance: dg.DagsterInstance) -> set[str]:
+    """A run that makes several assets is at work on the first while the others still wait for it."""
+    return set(instance.get_run_ids(dg.RunsFilter(statuses=[one for one in _UNFINISHED if one != _STATUS.QUEUED])))
 
 
 def _waiting_jobs(
@@ -180,19 +190,20 @@ def _waiting_jobs(
         if record and not record.dagster_run.is_finished and not _never_queued(record):
             continue
         with engine_for(settings).begin() as connection:
-            if record is None or record.dagster_run.status == _STATUS.CANCELED:
+            if is_cancelled(instance, job.run_id):
                 if adoption.cancel(connection, [job.id]):
-                    yield f"job {job.id}: its run was {'cancelled' if record else 'deleted'} in Dagster; so is the job"
-            else:
+                    yield f"job {job.id}: its run was cancelled in Dagster; so is the job"
+            else:  # failed, or of another Dagster than this one
                 for left in adoption.let_go(connection, job.run_id):
                     yield f"job {left.id}: its run was over before it began; it is {left.status} now"
 
 
 def _records(instance: dg.DagsterInstance, run_ids: Set[str]) -> dict[str, RunRecord]:
+    """At most as many as one look reads. Run ids are random, and so is which those are: the next looks take others."""
     if not run_ids:
         return {}
-    some = dg.RunsFilter(run_ids=sorted(run_ids)[:_AT_ONCE])
-    return {record.dagster_run.run_id: record for record in instance.get_run_records(some)}
+    some = random.sample(sorted(run_ids), min(len(run_ids), _AT_ONCE))
+    return {record.dagster_run.run_id: record for record in instance.get_run_records(dg.RunsFilter(run_ids=some))}
 
 
 def _never_queued(record: RunRecord) -> bool:
@@ -209,12 +220,16 @@ def _launched_runs(settings: Settings, unfinished: Sequence[RunRecord], instance
         run = record.dagster_run
         if run.status == _STATUS.QUEUED:
             if run.run_id not in wanted:
-                instance.report_run_canceled(run, "Its job was cancelled or moved before it began.")
+                cancel_run(instance, run, "Its job was cancelled or moved before it began.")
                 yield f"run {run.run_id}: cancelled, its job was moved"
         elif _is_gone(record, settings):
-            instance.report_run_failed(run, "The run's process is gone.")
-            run_process.forget(settings.runs_dir, run.run_id)
-            yield f"run {run.run_id}: its process is gone"
+            yield _failed(run, instance, settings)
+
+
+def _failed(run: dg.DagsterRun, instance: dg.DagsterInstance, settings: Settings) -> str:
+    instance.report_run_failed(run, "The run's process is gone.")
+    run_process.forget(settings.runs_dir, run.run_id)
+    return f"run {run.run_id}: its process is gone"
 
 
 def _orphaned_runs(settings: Settings, runs: Iterable[LiveRun], instance: dg.DagsterInstance) -> Iterator[str]:
@@ -226,13 +241,11 @@ def _orphaned_runs(settings: Settings, runs: Iterable[LiveRun], instance: dg.Dag
             continue
         if run.status == _STATUS.QUEUED:
             if not _is_wanted(run, settings):
-                instance.report_run_canceled(run.record.dagster_run, "The job was moved before its run began.")
+                cancel_run(instance, run.record.dagster_run, "The job was moved before its run began.")
                 yield f"run {run.run_id}: cancelled, its job was moved"
             continue
         if _is_gone(run.record, settings):
-            instance.report_run_failed(run.record.dagster_run, "The run's process is gone.")
-            run_process.forget(settings.runs_dir, run.run_id)
-            yield f"run {run.run_id}: its process is gone"
+            yield _failed(run.record.dagster_run, instance, settings)
         elif run.age_s() > _RUN_STOPS_WITHIN_S and not _is_wanted(run, settings):
             pid = run_process.pid_of(settings.runs_dir, run.run_id)
             if pid is not None:

@@ -24,6 +24,7 @@ from media_pipelines.adoption import is_launched_by_hand, kinds_of, take_rows
 from media_pipelines.definitions import defs
 from media_pipelines.pipelines import PIPELINES
 from media_pipelines.resources.gpu import Gpu
+from media_pipelines.resources.launched import is_cancelled
 from media_pipelines.sensors.dispatch import admit_ready
 from media_pipelines.sensors.reconcile import reconcile
 from tests.pipelines.conftest import make_clip
@@ -201,7 +202,7 @@ def a_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str
     [
         (dg.DagsterRunStatus.CANCELED, JobStatus.CANCELLED),
         (dg.DagsterRunStatus.FAILURE, JobStatus.PENDING),
-        (None, JobStatus.CANCELLED),
+        (None, JobStatus.PENDING),
     ],
     ids=["cancelled", "failed", "deleted"],
 )
@@ -213,9 +214,10 @@ def test_a_job_whose_run_is_over_before_it_began_is_not_left_waiting(
     ended: dg.DagsterRunStatus | None,
     expected: JobStatus,
 ) -> None:
-    """A failed run leaves it to the dispatcher: nothing is lost because Dagster could not launch something."""
+    """A failed run leaves it to the dispatcher: nothing is lost because Dagster could not launch something, or because
+    it is another Dagster that looks, whose storage knows nothing of it."""
     run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
-    (job,) = take_rows(run, {JobType.VALIDATE: None}, settings)
+    (job,) = take_rows(run, [JobType.VALIDATE], settings)
     assert admit_ready(settings, Gpu()) == []
     _reconcile(instance)
     assert queue.get(connection, job.id).status == JobStatus.PENDING
@@ -235,7 +237,7 @@ def test_a_queued_run_whose_job_is_cancelled_is_cancelled(
     video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
 ) -> None:
     run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
-    (job,) = take_rows(run, {JobType.VALIDATE: None}, settings)
+    (job,) = take_rows(run, [JobType.VALIDATE], settings)
     instance.add_run_tags(run.run_id, {"media/adopted": run.run_id})
     lifecycle.apply(connection, lifecycle.Action.CANCEL, [job.id])
     _reconcile(instance)
@@ -248,17 +250,71 @@ def _reconcile(instance: dg.DagsterInstance) -> None:
     reconcile(dg.build_sensor_context(instance=instance))
 
 
-def test_a_child_of_the_same_run_waits_for_its_parent(
+def test_what_waits_for_its_parent_is_wanted_now_by_whoever_launches_it(
     video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
 ) -> None:
+    """Else its parent would lift it while its run still waits in Dagster, and it would keep a slot for nobody."""
+    parent = queue.enqueue(connection, NewJob("validate", {"videoId": str(video)}), settings)
+    child = queue.enqueue(
+        connection, NewJob("thumbnail_generate", {"videoId": str(video)}, parent_id=parent.id), settings
+    )
     run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
-    kinds = {JobType.VALIDATE: None, JobType.THUMBNAIL_GENERATE: JobType.VALIDATE}
-    parent, child = take_rows(run, kinds, settings)
-    assert child.parent_id == parent.id
-    assert adoption.arrive(connection, parent.id, run.run_id)
-    assert {job.id for job in adoption.let_go(connection, run.run_id)} == {parent.id, child.id}
-    assert [entry.job.id for entry in admit_ready(settings, Gpu())] == [parent.id]
-    assert "waits for its parent" in str(queue.get(connection, child.id).waiting_reason)
+    (taken,) = take_rows(run, [JobType.THUMBNAIL_GENERATE], settings)
+    assert (taken.id, taken.parent_id, taken.held) == (child.id, None, True)
+    (admitted,) = admit_ready(settings, Gpu())
+    assert admitted.job.id == parent.id
+    connection.execute(sa.update(jobs).where(jobs.c.id == parent.id).values(status="completed"))
+    assert admit_ready(settings, Gpu()) == []
+    assert adoption.arrive(connection, child.id, run.run_id)
+    assert [entry.job.id for entry in admit_ready(settings, Gpu())] == [child.id]
+
+
+def test_a_run_that_asks_again_gets_the_rows_that_it_has(
+    video: UUID, instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    """Whoever submitted it died right after the rows were made, and Dagster submits it once more."""
+    run = a_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": str(video)})
+    kinds = [JobType.VALIDATE, JobType.THUMBNAIL_GENERATE]
+    assert {job.id for job in take_rows(run, kinds, settings)} == {job.id for job in take_rows(run, kinds, settings)}
+
+
+def test_other_params_than_a_waiting_job_has_are_not_passed_over(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    queue.enqueue(connection, NewJob("thumbnail_generate", {"videoId": str(video), "width": 100}), settings)
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+    wider = {"resources": {"job": {"config": {"params": {"width": 200}}}}}
+    with pytest.raises(JobAlreadyLive):
+        take_rows(run._replace(run_config=wider), [JobType.THUMBNAIL_GENERATE], settings)
+
+
+def test_a_run_that_ended_itself_cancels_no_job(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    """As after a database that stood still for longer than a lease: the run gives up, the job is rescued."""
+    run = a_run(instance, dg.DagsterRunStatus.STARTED)
+    instance.add_run_tags(run.run_id, {"media/ended_by_itself": run.run_id})
+    instance.report_run_canceled(run)
+    assert not is_cancelled(instance, run.run_id)
+    terminated = a_run(instance, dg.DagsterRunStatus.STARTED, **{"media/ended_by_itself": run.run_id})
+    instance.report_run_canceled(terminated)
+    assert is_cancelled(instance, terminated.run_id), "the tag was copied by a re-execution"
+
+
+@pytest.mark.usefixtures("dispatching")
+def test_one_asset_is_made_after_another(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    """In between, a run would hold one job's slot and wait for another's: here for the only one that there is."""
+    assets = ["scenes", "tags", "highlights"]
+    result = launch(instance, assets, str(video))
+    assert result.success, [event.message for event in result.all_events if event.is_failure]
+    made = [event.step_key.partition(".")[0] for event in result.all_events if event.is_step_start and event.step_key]
+    made = [name for name in made if name in assets]
+    assert [name for at, name in enumerate(made) if name not in made[:at]] == [
+        name for at, name in enumerate(made) if at == 0 or made[at - 1] != name
+    ]
+    assert {job.status for job in rows(connection).values()} == {JobStatus.COMPLETED}
 
 
 def test_a_re_execution_retries_what_failed(
@@ -275,7 +331,7 @@ def test_a_re_execution_retries_what_failed(
     again = a_run(instance, dg.DagsterRunStatus.QUEUED, **{PARENT_RUN_ID_TAG: failed.run_id, "media/job_id": "copied"})
     again = again._replace(parent_run_id=failed.run_id)
     assert is_launched_by_hand(again)
-    (job,) = take_rows(again, {JobType.THUMBNAIL_GENERATE: None}, settings)
+    (job,) = take_rows(again, [JobType.THUMBNAIL_GENERATE], settings)
     assert (job.id, job.status, job.waiting_run_id) == (failed.id, JobStatus.PENDING, again.run_id)
     assert "--- RETRY ATTEMPT 1 ---" in queue.log_text(connection, failed.id)
 
@@ -285,9 +341,18 @@ def test_a_re_execution_of_what_completed_is_a_job_of_its_own(
 ) -> None:
     done = run_job("thumbnail_generate", {"videoId": str(video), "width": 99}, priority=3)
     again = a_run(instance, dg.DagsterRunStatus.QUEUED)._replace(parent_run_id=done.run_id)
-    (job,) = take_rows(again, {JobType.THUMBNAIL_GENERATE: None}, settings)
+    (job,) = take_rows(again, [JobType.THUMBNAIL_GENERATE], settings)
     assert job.id != done.id
     assert (job.params["width"], job.priority, job.video_id) == (99, 3, video)
+
+
+def test_a_partition_of_another_kind_of_compilation_is_refused(
+    instance: dg.DagsterInstance, settings: Settings, add_job: Any
+) -> None:
+    first = add_job("compile_random", {"count": 7})
+    run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(first)})
+    with pytest.raises(InvalidJob, match="was made by a compile_random job"):
+        take_rows(run, [JobType.COMPILE_MEGA], settings)
 
 
 def test_a_run_of_a_compilation_makes_that_partition_anew(
@@ -297,7 +362,7 @@ def test_a_run_of_a_compilation_makes_that_partition_anew(
     run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(first)})
     with database.begin() as connection:
         lifecycle.apply(connection, lifecycle.Action.CANCEL, [first])
-    (job,) = take_rows(run, {JobType.COMPILE_RANDOM: None}, settings)
+    (job,) = take_rows(run, [JobType.COMPILE_RANDOM], settings)
     assert (job.params["count"], job.partition_key) == (7, str(first))
     assert PIPELINES[JobType.COMPILE_RANDOM].partition_key(job) == str(first)
 
@@ -322,7 +387,7 @@ def test_what_cannot_be_a_job_is_refused_with_the_reason(
     run = a_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": partition or str(video)})
     run = run._replace(run_config={"resources": {"job": {"config": {"params": config}}}})
     with pytest.raises(InvalidJob, match=said):
-        take_rows(run, {JobType.THUMBNAIL_GENERATE: None}, settings)
+        take_rows(run, [JobType.THUMBNAIL_GENERATE], settings)
     assert rows(connection) == {}
 
 
@@ -330,7 +395,7 @@ def test_params_of_several_jobs_are_given_by_type(
     video: UUID, instance: dg.DagsterInstance, settings: Settings
 ) -> None:
     run = a_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": str(video)})
-    kinds: dict[JobType, JobType | None] = {JobType.VALIDATE: None, JobType.THUMBNAIL_GENERATE: None}
+    kinds = [JobType.VALIDATE, JobType.THUMBNAIL_GENERATE]
     config = {"resources": {"job": {"config": {"params": {"thumbnail_generate": {"width": 77}}}}}}
     _, picture = take_rows(run._replace(run_config=config), kinds, settings)
     assert picture.params["width"] == 77
@@ -344,13 +409,13 @@ def test_a_run_at_work_keeps_others_from_its_job(
     video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
 ) -> None:
     run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
-    take_rows(run, {JobType.VALIDATE: None}, settings)
+    take_rows(run, [JobType.VALIDATE], settings)
     other = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
     with pytest.raises(JobAlreadyLive):
-        take_rows(other, {JobType.VALIDATE: None}, settings)
+        take_rows(other, [JobType.VALIDATE], settings)
 
 
-def test_the_plan_of_a_run_names_its_jobs_in_the_order_of_their_lineage(instance: dg.DagsterInstance) -> None:
+def test_the_plan_of_a_run_names_its_jobs(instance: dg.DagsterInstance) -> None:
     key = str(uuid4())
     instance.add_dynamic_partitions("videos", [key])
     job = defs.resolve_job_def("__ASSET_JOB")
@@ -358,4 +423,4 @@ def test_the_plan_of_a_run_names_its_jobs_in_the_order_of_their_lineage(instance
     run = instance.create_run_for_job(job.get_subset(asset_selection=wanted), tags={"dagster/partition": key})
     assert run.execution_plan_snapshot_id is not None
     kinds = kinds_of(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id))
-    assert set(kinds) == {JobType.REENCODE_STREAMING, JobType.THUMBNAIL_GENERATE}
+    assert kinds == [JobType.REENCODE_STREAMING, JobType.THUMBNAIL_GENERATE]
