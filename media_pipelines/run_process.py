@@ -112,6 +112,8 @@ def _execute(run_id: str, instance_ref: str) -> int:
         process_log.say_always(**facts_of(run.tags))
         assert isinstance(run.job_code_origin, JobPythonOrigin)
         pipeline: ReconstructableJob = recon_job_from_origin(run.job_code_origin)
+        # of whoever launches a run in Dagster's UI nobody expects to name a logger: ours is the one that there is
+        run = run._replace(run_config={"loggers": {"console": {}}, **run.run_config})
         for event in core_execute_run(pipeline, run, instance, inject_env_vars=False):
             failed = failed or event.event_type == DagsterEventType.PIPELINE_FAILURE
             if event.event_type == DagsterEventType.PIPELINE_SUCCESS:

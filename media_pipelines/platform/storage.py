@@ -5,8 +5,10 @@ process, which costs more than most of the queries. And its run ends with the fi
 hour's encode would be handed back for a minute in which a standby was promoted or a disk was full.
 """
 
+import os
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import psycopg2.errors
@@ -28,15 +30,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     def __init__(
         self, postgres_url: str, should_autocreate_tables: bool, inst_data: ConfigurableClassData | None = None
     ) -> None:
-        engine = sa.create_engine(
-            postgres_url,
-            isolation_level="AUTOCOMMIT",
-            pool_size=4,
-            max_overflow=28,
-            pool_pre_ping=True,
-            pool_recycle=600,
-        )
-        sa.event.listen(engine, "do_execute", _execute_patiently)
+        engine = _engine(postgres_url, os.getpid())
         if should_autocreate_tables:
             _create_tables(engine, postgres_url)
         super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
@@ -52,6 +46,23 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             inst_data=inst_data,
         )
+
+
+@cache
+def _engine(postgres_url: str, process_id: int) -> sa.Engine:
+    """One a process: a code server makes an instance for each tick, and each would leave its connections and what
+    SQLAlchemy knows of its dialect behind. A forked run has its own."""
+    del process_id
+    engine = sa.create_engine(
+        postgres_url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=4,
+        max_overflow=28,
+        pool_pre_ping=True,
+        pool_recycle=600,
+    )
+    sa.event.listen(engine, "do_execute", _execute_patiently)
+    return engine
 
 
 def _execute_patiently(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:

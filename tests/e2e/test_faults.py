@@ -70,7 +70,7 @@ def test_a_run_that_wakes_up_after_its_job_was_given_to_another_publishes_nothin
     assert (now.st_ino, now.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns)
     assert [path.name for path in published.parent.glob("asleep*")] == ["asleep.mp4"]
     assert [attempt["outcome"] for attempt in platform.attempts(running.id)] == ["lost", "completed"]
-    assert not ffmpeg_processes(published.parent)
+    eventually(lambda: ffmpeg_processes(published.parent), lambda found: not found, timeout_s=10)
 
 
 def test_a_job_that_kills_its_runs_fails_and_says_so(platform: Platform, long_clip: UUID) -> None:

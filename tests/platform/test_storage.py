@@ -25,6 +25,21 @@ def set_read_only(settings: Settings) -> Iterator[Callable[[str], None]]:
         turn("off")
 
 
+def test_the_instance_of_each_tick_uses_the_connections_of_the_one_before(settings: Settings) -> None:
+    """With an engine each, those of a busy code server stayed open by the dozen until they were collected."""
+    dagster_home.render(settings, settings.home / "sock")
+    count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    ticks = []
+    with psycopg.connect(libpq_url(settings.dagster_url), autocommit=True) as connection:
+        opened = [connection.execute(count).fetchone()]
+        for _ in range(10):
+            with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+                instance.get_run_records(limit=1)
+                ticks.append(instance)  # nothing is collected
+            opened.append(connection.execute(count).fetchone())
+    assert opened[-1] == opened[1], opened
+
+
 def test_a_write_waits_until_the_database_takes_writes_again(
     settings: Settings, set_read_only: Callable[[str], None]
 ) -> None:
