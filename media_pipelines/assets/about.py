@@ -58,7 +58,7 @@ def about(
         "tags": {
             TYPE_TAG: made_by[0].value,
             CATEGORY_TAG: NEEDS[made_by[0]].category.value,
-            STORAGE_TAG: "postgres" if kinds <= {"postgres", "table"} else "files",
+            STORAGE_TAG: "files" if "file" in kinds else "postgres",
         },
         "metadata": {} if table is None else of_table(table),
     }

@@ -305,12 +305,12 @@ def finish(
 def film_shown(library: Library, relative: str, result: Probe, ffmpeg: Ffmpeg) -> dict[str, Any]:
     """Of a film that was published."""
     return {
+        "frame": frame_of(replace(result, path=library.path(relative)), ffmpeg),
         **file_at(library, relative),
         "duration_s": round(result.duration_s or 0, 3),
         "picture": f"{result.width}×{result.height}",
         "size_mb": round(result.size_bytes / 1e6, 3),
         "bitrate_kbps": result.bitrate_kbps or 0,
-        "frame": frame_of(replace(result, path=library.path(relative)), ffmpeg),
     }
 
 

@@ -15,19 +15,19 @@ from media_pipelines.resources.ffmpeg import Ffmpeg
 _PREVIEW_PIXELS = 320
 
 
-def preview(picture: Path) -> str:
-    """A small copy as a data URI."""
+def preview(picture: Path, pixels: int = _PREVIEW_PIXELS) -> str:
+    """A small copy as a data URI; `pixels`: its longer side."""
     from PIL import Image
 
     with Image.open(picture) as image:
-        image.thumbnail((_PREVIEW_PIXELS, _PREVIEW_PIXELS))
+        image.thumbnail((pixels, pixels))
         small = io.BytesIO()
         image.convert("RGB").save(small, "JPEG", quality=70)
     return "data:image/jpeg;base64," + base64.b64encode(small.getvalue()).decode()
 
 
-def shown(picture: Path, what: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"![{what}]({preview(picture)})")
+def shown(picture: Path, what: str, pixels: int = _PREVIEW_PIXELS) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"![{what}]({preview(picture, pixels)})")
 
 
 def frame_of(film: Probe, ffmpeg: Ffmpeg) -> dg.MarkdownMetadataValue:

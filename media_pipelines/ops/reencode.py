@@ -159,13 +159,14 @@ def publish_rendition(
             },
             also=lambda connection: videos.update(connection, rendition.video.id, reencode_job_id=attempt.job.id),
         )
-    about_files = {
+    shown = {
+        "frame": frame_of(replace(result, path=target), ffmpeg),
+        **_shown(rendition, result),
         **file_at(library, relative),
         "output_video": video_link(queue.settings, output_id),
         "source_video": video_link(queue.settings, rendition.video.id),
-        "frame": frame_of(replace(result, path=target), ffmpeg),
     }
-    return dg.Output(None, metadata=made(attempt, **_shown(rendition, result), **about_files))
+    return dg.Output(None, metadata=made(attempt, **shown))
 
 
 def _quality(encoded: Encoded | None) -> dict[str, Any]:

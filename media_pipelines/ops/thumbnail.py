@@ -25,6 +25,8 @@ from media_pipelines.resources.job import JobRow
 from media_pipelines.resources.library import Library
 from media_pipelines.resources.queue import Queue
 
+_SHEET_PIXELS = 640  # in the Dagster UI; a smaller sheet shows nothing
+
 
 @dataclass(frozen=True)
 class _File:
@@ -68,8 +70,8 @@ def take_thumbnail(
             columns["storyboard_path"] = library.relative(sheets[-1].target)
             result |= {"storyboardPath": columns["storyboard_path"], "storyboardSheets": len(sheets) - 1}
         attempt.complete(result, also=lambda connection: videos.update(connection, video.id, **columns))
-    about = {**_shown(library, picture, taken, sheets), "source_video": video_link(queue.settings, video.id)}
-    return dg.Output(None, metadata=made(attempt, **about))
+    source_of = {"source": video.path, "source_video": video_link(queue.settings, video.id)}
+    return dg.Output(None, metadata=made(attempt, **_shown(library, picture, taken, sheets), **source_of))
 
 
 def _file(attempt: Attempt, folder: Path, name: str) -> _File:
@@ -138,6 +140,6 @@ def _shown(library: Library, picture: _File, taken: Thumbnail, sheets: Sequence[
         "size": f"{taken.width}×{taken.height}",
     }
     if sheets:
-        shown["storyboard"] = pictures.shown(sheets[0].target, "first sheet")
+        shown["storyboard"] = pictures.shown(sheets[0].target, "first sheet", _SHEET_PIXELS)
         shown["storyboard_path"] = dg.MetadataValue.path(library.relative(sheets[-1].target))
     return shown

@@ -272,11 +272,11 @@ def publish_result(
         else:
             told, result = _replaced(context, attempt, queue, library, ffmpeg, work)
     shown = {
+        "frame": frame_of(replace(result, path=library.path(told["outputPath"])), ffmpeg),
         **file_at(library, told["outputPath"]),
         **_shown(told),
         "output_video": video_link(queue.settings, told["outputVideoId"]),
         "source_video": video_link(queue.settings, work.video.id),
-        "frame": frame_of(replace(result, path=library.path(told["outputPath"])), ffmpeg),
     }
     return dg.Output(None, metadata=made(attempt, **shown))
 

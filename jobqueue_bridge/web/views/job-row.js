@@ -37,11 +37,21 @@ export function JobRow({ id }) {
     </tr>`;
 }
 
-/** What the job is about: its video's name where it has one, and always its id. */
+/** What the job is about: its video's name where it has one, the place that a scan looks through, and always its id. */
 function Subject({ job }) {
   const id = html`<code>${shortId(job.id)}</code>`;
-  if (!job.videoId) return id;
-  return html`<span class="video"><${VideoName} job=${job} /></span> ${id}`;
+  if (job.videoId) return html`<span class="video"><${VideoName} job=${job} /></span> ${id}`;
+  const place = placeOf(job);
+  return place ? html`<span class="video" title=${place}>${place}</span> ${id}` : id;
+}
+
+/** Of a scan. A row that another program wrote may have any params. */
+function placeOf({ type, params }) {
+  if (type !== "scan" && type !== "public_scan") return "";
+  const { path, paths, directoryType } = params ?? {};
+  if (Array.isArray(paths)) return paths.length === 1 ? String(paths[0]) : `${paths.length} files`;
+  if (typeof path === "string") return path;
+  return typeof directoryType === "string" ? `library/${directoryType}` : "";
 }
 
 function VideoName({ job }) {

@@ -258,6 +258,24 @@ def test_jobs_that_wait_for_another_lead_to_it_and_back(
     expect(row_of(page, child)).to_have_attribute("data-status", "cancelled")
 
 
+def test_a_scan_names_the_place_that_it_looks_through(page: Page, platform: Platform, short_clip: UUID) -> None:
+    asked = {
+        "library/videos": {},
+        "library": {"path": "library"},
+        "library/videos/garden.mp4": {"paths": ["library/videos/garden.mp4"]},
+        "2 files": {"paths": ["library/videos/garden.mp4", "library/videos/gone.mp4"]},
+    }
+    for place, params in asked.items():
+        job = platform.enqueue("scan", params)
+        expect(row_of(page, job.id).get_by_text(place, exact=True)).to_be_visible()
+        platform.finished(job.id, 60)
+
+
+def test_who_started_the_platform_is_told(page: Page) -> None:
+    page.goto(f"{page.url.partition('#')[0]}#/activity")
+    expect(page.get_by_text("started the platform").first).to_be_visible()
+
+
 def test_a_priority_is_changed(page: Page, platform: Platform, paused_jobs: list[UUID]) -> None:
     row = row_of(page, paused_jobs[0])
     row.get_by_role("button", name="Compile random", exact=True).click()
