@@ -1,7 +1,7 @@
 # The commands of this checkout; `make help` lists them. Everything lives in .venv: no root, no system ffmpeg, no Postgres.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ai demo test check format lint types imports definitions bench corpus score chaos fuzz vendored constraints clean
+.PHONY: help setup setup-ai demo gallery test check format lint types imports definitions bench corpus score chaos fuzz vendored constraints clean
 
 # The interpreter that .venv is made from; `make setup PYTHON=/path/to/python3` chooses another.
 PYTHON ?=
@@ -71,6 +71,9 @@ $(INSTALLED_AI): $(INSTALLED)
 
 demo: setup ## Watch videos go through the platform (MEDIA=/a/folder: your own; KEEP=1: leave it running)
 	@$(BIN)/python -m media_pipelines.demo
+
+gallery: setup ## A day of work with 5,000 videos, then pictures of every page in .state/gallery (KEEP=1; GALLERY='--videos 500')
+	@$(BIN)/python -m tests.gallery $(GALLERY)
 
 test: setup-ai ## The whole test suite
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder

@@ -21,7 +21,7 @@ _CHORDS = ((220.0, 277.2, 329.6), (196.0, 246.9, 293.7), (174.6, 220.0, 261.6), 
 Samples = npt.NDArray[np.float32]
 
 
-def render(film: Film, ffmpeg: Path, folder: Path, size: tuple[int, int] = (480, 270)) -> Rendered:
+def render(film: Film, ffmpeg: Path, folder: Path, size: tuple[int, int] = (480, 270), crf: int = 23) -> Rendered:
     """Write the film as H.264 and AAC."""
     folder.mkdir(parents=True, exist_ok=True)
     path, sound = folder / f"{film.name}-{film.seed}.mp4", folder / f"{film.name}-{film.seed}.wav"
@@ -31,7 +31,7 @@ def render(film: Film, ffmpeg: Path, folder: Path, size: tuple[int, int] = (480,
         str(ffmpeg), "-v", "error", "-y",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", str(FPS), "-i", "pipe:0",
         "-i", str(sound),
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-g", "250",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-pix_fmt", "yuv420p", "-g", "250",
         "-c:a", "aac", "-b:a", "96k", "-t", f"{film.duration_s:.3f}", str(unfinished),
     ]  # fmt: skip
     encoder = subprocess.Popen(command, stdin=subprocess.PIPE)
