@@ -97,6 +97,7 @@ def _end_with_the_platform(forker: int) -> None:
 def _execute(run_id: str, instance_ref: str) -> int:
     from dagster import DagsterEventType, DagsterInstance
     from dagster._core.definitions.reconstruct import ReconstructableJob
+    from dagster._core.execution import context_creation_job
     from dagster._core.instance.ref import InstanceRef
     from dagster._core.origin import JobPythonOrigin
     from dagster._grpc.impl import core_execute_run
@@ -112,8 +113,9 @@ def _execute(run_id: str, instance_ref: str) -> int:
         process_log.say_always(**facts_of(run.tags))
         assert isinstance(run.job_code_origin, JobPythonOrigin)
         pipeline: ReconstructableJob = recon_job_from_origin(run.job_code_origin)
-        # of whoever launches a run in Dagster's UI nobody expects to name a logger: ours is the one that there is
-        run = run._replace(run_config={"loggers": {"console": {}}, **run.run_config})
+        # nobody who launches a run in Dagster's UI names a logger: ours is the one that there is
+        console = pipeline.get_definition().loggers["console"]
+        context_creation_job.default_system_loggers = lambda _: [(console, {})]  # type: ignore[assignment]
         for event in core_execute_run(pipeline, run, instance, inject_env_vars=False):
             failed = failed or event.event_type == DagsterEventType.PIPELINE_FAILURE
             if event.event_type == DagsterEventType.PIPELINE_SUCCESS:

@@ -161,7 +161,9 @@ def test_a_dagster_started_by_hand_shows_everything_and_works_through_the_queue(
         assert {(run["jobName"], run["status"]) for run in runs} == {("scan", "SUCCESS"), ("validate", "SUCCESS")}
         assert (dev.settings.logs_dir / "runs.log").exists() == with_our_instance, "where forked runs write"
         assert eventually(lambda: dev.unhealthy() == []), dev.unhealthy()
-    assert "Traceback" not in (tmp_path / "dev.log").read_text()
+    # the daemons may look before a slow machine has loaded the code location
+    told = (tmp_path / "dev.log").read_text().split("Traceback")[1:]
+    assert [one for one in told if "DagsterCodeLocationNotFoundError" not in one] == []
 
 
 def test_a_database_that_was_killed_comes_back_by_itself(tmp_path: Path) -> None:
