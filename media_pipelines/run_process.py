@@ -115,7 +115,7 @@ def _execute(run_id: str, instance_ref: str) -> int:
         pipeline: ReconstructableJob = recon_job_from_origin(run.job_code_origin)
         # nobody who launches a run in Dagster's UI names a logger: ours is the one that there is
         console = pipeline.get_definition().loggers["console"]
-        context_creation_job.default_system_loggers = lambda _: [(console, {})]  # type: ignore[assignment]
+        context_creation_job.default_system_loggers = lambda _: [(console, {})]  # type: ignore[assignment, attr-defined]
         for event in core_execute_run(pipeline, run, instance, inject_env_vars=False):
             failed = failed or event.event_type == DagsterEventType.PIPELINE_FAILURE
             if event.event_type == DagsterEventType.PIPELINE_SUCCESS:
