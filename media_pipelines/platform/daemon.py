@@ -12,11 +12,11 @@ from typing import Any
 from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines import run_process
 from media_pipelines.platform import logged
+from media_pipelines.platform.lock import DAEMON_LOCK
 
 SENSOR_PAUSE_S = 0.2
 DEQUEUE_PAUSE_S = 0.1
 IDLE_PAUSE_S = 1.0
-DAEMON_LOCK = 7_261_114_003
 
 
 def main() -> None:

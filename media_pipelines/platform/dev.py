@@ -17,9 +17,8 @@ import sqlalchemy as sa
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import DatabaseUnreachable
 from jobqueue_bridge.settings import Settings
-from media_pipelines.platform.daemon import DAEMON_LOCK
 from media_pipelines.platform.errors import NotUsable, StartFailed
-from media_pipelines.platform.lock import holder_of
+from media_pipelines.platform.lock import DAEMON_LOCK, holder_of
 from media_pipelines.platform.programs import MARK
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -12,6 +12,8 @@ from pathlib import Path
 from jobqueue_bridge.settings import Settings
 from media_pipelines.platform.errors import PlatformError
 
+# Of the queue's database: one Dagster daemon at a time works on it. Who only uses it beside one holds it shared.
+DAEMON_LOCK = 7_261_114_003
 _PATIENCE_S = 1.0  # `status` holds the lock for an instant while it looks
 
 

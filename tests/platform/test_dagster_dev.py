@@ -23,7 +23,7 @@ from jobqueue_bridge.settings import Settings, load_settings
 from media_pipelines.definitions import defs
 from media_pipelines.media.ffmpeg import find_ffmpeg
 from media_pipelines.platform import lock, postgres
-from media_pipelines.platform.daemon import DAEMON_LOCK
+from media_pipelines.platform.lock import DAEMON_LOCK
 from media_pipelines.platform.programs import cluster_of
 from tests.platform.conftest import ROOT, Shell, eventually, free_port
 
