@@ -188,7 +188,9 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
     line = (jobs.c.priority, jobs.c.created_at, jobs.c.id)
     row = connection.execute(
         sa.select(
-            sa.exists().where(sa.or_(queue.is_ready(), sa.and_(pending, _waits_for_its_run()))).label("ready"),
+            sa.or_(sa.exists().where(queue.is_ready()), sa.exists().where(pending, _waits_for_its_run())).label(
+                "ready"
+            ),
             _number(_is_active()).label("active"),
             _number(_is_active(), own).label("own_active"),
             drains.c.counted,

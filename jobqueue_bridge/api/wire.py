@@ -305,6 +305,12 @@ class JobDetails(Job):
     log: str = Field(examples=["[2026-02-13 10:30:15] Starting re-encode\n[2026-02-13 10:30:20] Progress: 5%"])
     attempts: list[Attempt]
     archived_at: Instant | None = Field(default=None, description="Since when it can only be read, by its id.")
+    waiting_run_id: str | None = Field(
+        default=None, description="The run, launched in Dagster itself, that waits to do the job."
+    )
+    partition_key: str | None = Field(
+        default=None, description="The partition that it makes in Dagster, where that is not its video's or its own."
+    )
     dagster_url: str | None = Field(default=None, description="The run of the latest attempt, in the Dagster UI.")
     asset_url: str | None = Field(
         default=None, description="What the job makes, in the Dagster UI: the asset, in the partition of its video."
