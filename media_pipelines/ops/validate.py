@@ -54,7 +54,7 @@ def validate_video(
             {"valid": True, "framesDecoded": probe.frames_decoded, "sha256": fresh.get("sha256")},
             also=lambda connection: videos.update(connection, video.id, **fresh),
         )
-    about = {**_shown(probe), **file_at(library, video.path), "sha256": fresh.get("sha256")}
+    about = {**file_at(library, video.path), **_shown(probe), "sha256": fresh.get("sha256")}
     about["source_video"] = video_link(queue.settings, video.id)
     return dg.Output(None, metadata=made(attempt, **about))
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,12 @@ def _arguments() -> argparse.Namespace:
 
 def _run(console: Console, asked: argparse.Namespace, *, keep: bool) -> int:
     pictures.require_chromium()
-    settings, kept = place.prepare(), False
+    settings, say, kept = place.prepare(), _sayer(console), False
     try:
-        told = _live(console, settings, asked)
+        told = _live(console, settings, asked, say)
         with console.status("Pictures") as status:
             taken = pictures.take(settings, told, asked.pictures, lambda shows: status.update(f"Picture: {shows}"))
+        say(f"{len(taken)} pictures are taken")
         _print_pictures(console, taken)
         kept = keep
     finally:
@@ -98,9 +99,8 @@ def _run(console: Console, asked: argparse.Namespace, *, keep: bool) -> int:
     return 1 if told.problems or any(one.problem for one in taken) else 0
 
 
-def _live(console: Console, settings: Settings, asked: argparse.Namespace) -> Told:
+def _live(console: Console, settings: Settings, asked: argparse.Namespace, say: Say) -> Told:
     """A library is found, then the day. New videos get jobs from then on only: of thousands they would take hours."""
-    say = _sayer(console)
     say(f"{asked.videos:,} videos and a dozen films are made")
     ffmpeg = find_ffmpeg(settings.ffmpeg_binary or None)
     whole = library.library(ffmpeg, settings.home / "originals", asked.videos)
@@ -128,7 +128,7 @@ def _of_the_camcorder(kind: library.Kind) -> bool:
     return kind.folder == library.CAMCORDER
 
 
-def _sayer(console: Console) -> Callable[[str], None]:
+def _sayer(console: Console) -> Say:
     began_s = time.monotonic()
     return lambda text: console.print(f"[bold]{clock(time.monotonic() - began_s)}  {text}[/]")
 

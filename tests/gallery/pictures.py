@@ -140,7 +140,7 @@ def of_jobs(told: Told) -> list[Sight]:
     job = told.jobs["retried"].id
     return [
         Sight("jobs-page", "/#/jobs", "the Jobs page: the same jobs"),
-        Sight("job", f"/#/jobs?job={job}", "the encode whose ffmpeg was killed, with both attempts"),
+        Sight("job", f"/#/jobs?job={job}", "the encode whose ffmpeg was killed: its film, its checks, its log"),
         Sight("library", "/#/library?search=inbox", "what has arrived, in the library on the Jobs page"),
         Sight("activity", "/#/activity", "the activity on the Jobs page"),
         Sight("report", "/#/report", "the newest report on the Jobs page"),
