@@ -59,6 +59,7 @@ _POSITIONS_WRITTEN = 50
 _DISPATCH_LOCK = 7_261_114_002
 _ARRIVALS_LOCK = 7_261_114_017
 LOG_TAIL_BYTES = 10_000
+LIBRARY = "library"
 NOT_BEGUN = "its run waits in Dagster's queue"
 
 
@@ -459,14 +460,14 @@ def last_scan_at(connection: sa.Connection) -> datetime | None:
     """When the newest completed scan of a whole folder ended, in the queue or the archive; those of files are left
     out."""
     is_scan = jobs.c.type == JobType.SCAN.value
-    whole = sa.and_(is_scan, status_in([JobStatus.COMPLETED]), *_names_no_files(jobs.c.params))
+    whole = sa.and_(is_scan, status_in([JobStatus.COMPLETED]), *_is_of_folders(jobs.c.params))
     newest = sa.select(jobs.c.completed_at).where(whole).order_by(jobs.c.created_at.desc()).limit(1)
     archived = (
         sa.select(jobs_archive.c.completed_at)
         .where(
             jobs_archive.c.type == JobType.SCAN.value,
             jobs_archive.c.status == JobStatus.COMPLETED.value,
-            *_names_no_files(jobs_archive.c.job["params"]),
+            *_is_of_folders(jobs_archive.c.job["params"]),
         )
         .order_by(jobs_archive.c.created_at.desc())
         .limit(1)
@@ -474,8 +475,10 @@ def last_scan_at(connection: sa.Connection) -> datetime | None:
     return connection.scalar(newest) or connection.scalar(archived)
 
 
-def _names_no_files(of_scan: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
-    return [of_scan[name].astext.is_(None) for name in ("path", "paths")]
+def _is_of_folders(of_scan: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
+    """Of one below library/, or as the daily rescan of all of them."""
+    path, paths = (of_scan[name].astext for name in ("path", "paths"))
+    return [sa.or_(path.is_(None), path == LIBRARY), paths.is_(None)]
 
 
 def _absent(connection: sa.Connection, reference: str | UUID, ids: tuple[UUID, UUID]) -> JobNotFound:

@@ -123,14 +123,12 @@ def tags_for(run: dg.DagsterRun, rows: Sequence[Job]) -> dict[str, str]:
     return {
         ADOPTED_TAG: run.run_id,
         JOB_TAG: ",".join(str(row.id) for row in rows),
-        ATTEMPT_TAG: "",
         TYPE_TAG: ",".join(row.type for row in rows),
         CATEGORY_TAG: category.value,
         PRIORITY_TAG: str(rows[0].priority),
         ORIGIN_TAG: Origin.DAGSTER.value,
         LAUNCHED_TAG: category.value if len(rows) == 1 else SEVERAL,
-        SLOT_TAG: "",
         "dagster/priority": str(-rows[0].priority),
         **({VIDEO_TAG: videos.pop()} if len(videos) == 1 else {}),
-        **{tag: "" for tag in run.tags if tag.startswith(VRAM_TAGS)},
+        **{tag: "" for tag in run.tags if tag in (ATTEMPT_TAG, SLOT_TAG) or tag.startswith(VRAM_TAGS)},
     }

@@ -343,7 +343,7 @@ def _checked_library(context: dg.OpExecutionContext, wanted: params.DirectorySca
     now = datetime.now(UTC)
     with queue.begin() as connection:
         health = videos.health(connection)
-        is_whole = isinstance(wanted, params.Scan) and wanted.path is None and wanted.paths is None
+        is_whole = isinstance(wanted, params.Scan) and wanted.path in (None, jobs.LIBRARY) and wanted.paths is None
         scanned_at = now if is_whole else jobs.last_scan_at(connection)
     for finding in library_checks.findings(health, scanned_at, now):
         log_evaluation(context, evaluation(library_checks.ASSET, finding))

@@ -65,7 +65,9 @@ def wait_for_admission(context: dg.OpExecutionContext, asset: str, settings: Set
 
 def _hold_slot(context: dg.OpExecutionContext, category: str) -> None:
     """On which Dagster's own limits count: of a run that waits none, else each could wait for the other for ever."""
-    context.instance.add_run_tags(context.run_id, {SLOT_TAG: category})
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is not None and run.tags.get(SLOT_TAG, "") != category:
+        context.instance.add_run_tags(context.run_id, {SLOT_TAG: category})
 
 
 def _row(context: dg.OpExecutionContext, kind: JobType, settings: Settings) -> Job:
