@@ -744,3 +744,12 @@ def test_nothing_here_depends_on_the_clock_of_this_process(connection: sa.Connec
     job = queue.get(connection, make_job())
     assert job.created_at.tzinfo is UTC
     assert abs(job.created_at.timestamp() - time.time()) < 600
+
+
+@pytest.mark.parametrize(
+    ("params", "counts"),
+    [({}, True), ({"path": "library"}, True), ({"path": "library/videos/a.mp4"}, False), ({"paths": ["a.mp4"]}, False)],
+)
+def test_the_last_scan_is_one_of_folders(connection: sa.Connection, add_job: Any, params: Any, counts: bool) -> None:
+    add_job("scan", params, status="completed", completed_at=datetime(2026, 1, 2, tzinfo=UTC))
+    assert (queue.last_scan_at(connection) is not None) == counts
