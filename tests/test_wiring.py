@@ -65,8 +65,8 @@ def test_a_type_lacks_nothing(kind: JobType) -> None:
     """docs/how-to/add-a-job-type.md goes through them."""
     assert kind in NEEDS, f"{kind} has no row in NEEDS, jobqueue_bridge/vocabulary.py"
     assert kind in params.MODELS, f"{kind} has no params in MODELS, jobqueue_bridge/params/__init__.py"
-    assert kind in PIPELINES, f"{kind} has no pipeline in PIPELINES, media_pipelines/pipelines.py"
     assert kind in PRODUCTS, f"{kind} has no product in PRODUCTS, jobqueue_bridge/products.py"
+    assert kind in PIPELINES, f"{kind} has no pipeline in PIPELINES, media_pipelines/pipelines.py"
     asset = PIPELINES[kind].asset.key
     assert asset in {spec.key for spec in ASSETS}, f"{asset} is not listed in media_pipelines/definitions.py"
 

@@ -23,7 +23,7 @@ from media_pipelines.resources import attempt as attempts
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.sensors.dispatch import admit_ready
 from media_pipelines.sensors.reconcile import reconcile
-from media_pipelines.tags import ATTEMPT_TAG, JOB_TAG
+from media_pipelines.tags import ATTEMPT_TAG, ENDED_TAG, JOB_TAG
 from tests.pipelines.conftest import add_run, make_clip
 
 HARD_NAMES = (
@@ -172,9 +172,19 @@ def test_a_run_that_is_told_to_stop_before_it_begins_costs_no_retry(
     database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     job = _overdue(database, settings, max_retries=0)
-    add_run(instance, {JOB_TAG: str(job.id), ATTEMPT_TAG: "1"}, dg.DagsterRunStatus.CANCELED)
+    run = add_run(instance, {JOB_TAG: str(job.id), ATTEMPT_TAG: "1"}, dg.DagsterRunStatus.CANCELED)
+    instance.add_run_tags(run.run_id, {ENDED_TAG: run.run_id})
     reconcile(dg.build_sensor_context(instance=instance))
     assert _get(database, job.id).status == JobStatus.PENDING
+
+
+def test_a_run_that_somebody_ends_in_dagsters_queue_ends_its_job(
+    database: sa.Engine, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    job = _overdue(database, settings, max_retries=0)
+    add_run(instance, {JOB_TAG: str(job.id), ATTEMPT_TAG: "1"}, dg.DagsterRunStatus.CANCELED)
+    reconcile(dg.build_sensor_context(instance=instance))
+    assert _get(database, job.id).status == JobStatus.CANCELLED
 
 
 def test_a_run_that_fails_before_it_begins_costs_one(

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,12 +22,19 @@ from media_pipelines.resources.gpu import Gpu
 from media_pipelines.sensors.dispatch import admit_ready
 from tests.pipelines.conftest import make_clip
 
-_SECONDS = 8
+_SECONDS = 45
 _PATIENCE_S = 60
 
 
 def _ffmpegs() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "-progress" in child.cmdline()]
+    return [child for child in psutil.Process().children(recursive=True) if "-progress" in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Empty of one that has just ended."""
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def _until(true: Callable[[], Any]) -> Any:
