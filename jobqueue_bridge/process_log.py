@@ -16,8 +16,8 @@ from jobqueue_bridge.settings import LogFormat, Settings
 _OURS = ("jobqueue_bridge", "media_pipelines", "uvicorn")
 # Shown at the end of a line of text, in this order; in JSON everything that a line was given has a key of its own.
 _SHOWN = ("job_id", "run_id", "type", "attempt", "request_id")
-# What uvicorn and Dagster add for their own handlers.
-_DROPPED = ("color_message", "dagster_meta")
+# What uvicorn and Dagster add for their own handlers. An event may hold what JSON does not take.
+_DROPPED = ("color_message", "dagster_event", "dagster_event_batch_metadata", "dagster_meta")
 
 _of_process: dict[str, object] = {}
 _of_task: ContextVar[Mapping[str, object]] = ContextVar("facts of the log lines of a task", default={})  # noqa: B039

@@ -101,3 +101,11 @@ def test_other_peoples_loggers_are_heard_from_warnings_on(settings: Settings) ->
     logging.getLogger("httpx").info("HTTP Request: POST https://hooks.example/?token=secret")
 
     assert stream.getvalue() == ""
+
+
+def test_what_dagster_hangs_on_its_records_is_no_part_of_a_line() -> None:
+    """A failure's metadata refuses to be iterated over, and the line would be lost."""
+    record = logging.makeLogRecord({"msg": "failed", "levelname": "ERROR", "dagster_event": object()})
+    line = json.loads(process_log.formatter(LogFormat.JSON).format(record))
+    assert line["message"] == "failed"
+    assert not [name for name in line if name.startswith("dagster")]
