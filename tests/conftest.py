@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 from jobqueue_bridge import queue, videos
 from jobqueue_bridge.database import engine_for
@@ -42,6 +43,14 @@ class _ByFile(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return "tests/e2e" if nodeid.startswith("tests/e2e/") else str(super()._split_scope(nodeid))
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """What a worker that died had finished is not handed on: whoever got it would wait for ever for its end."""
+        files = self.assigned_work.get(node, {})
+        for name in [name for name, tests in files.items() if all(tests.values())]:
+            del files[name]
+        crashed: str | None = super().remove_node(node)
+        return crashed
 
 
 @pytest.hookimpl(optionalhook=True)
