@@ -56,12 +56,16 @@ def _operation(request: Request) -> str | None:
     return str(body["operationName"]) if isinstance(body, dict) else None
 
 
+class ChromiumMissing(FileNotFoundError):
+    """There is none on this machine."""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """CHROMIUM_BINARY, or one on PATH. Raises FileNotFoundError."""
+    """CHROMIUM_BINARY, or one on PATH. Raises ChromiumMissing."""
     found = os.environ.get("CHROMIUM_BINARY") or next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
-        raise FileNotFoundError("No Chromium is on PATH, and CHROMIUM_BINARY does not name one")
+        raise ChromiumMissing("No Chromium is on PATH, and CHROMIUM_BINARY does not name one")
     # Chromium's own setting: a proxy of this machine must not stand between the browser and the page.
     environment: dict[str, str | float | bool] = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
     with sync_playwright() as playwright:

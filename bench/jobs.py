@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.queue import NewJob
 from jobqueue_bridge.settings import Settings
@@ -90,7 +90,7 @@ def run_ffmpeg(ffmpeg: Path, *arguments: str | Path) -> None:
 def logged_command(settings: Settings, job_id: UUID) -> list[str]:
     """The first command of ffmpeg that the job ran."""
     with engine_for(settings).begin() as connection:
-        log = queue.log_text(connection, job_id)
+        log = logs.text(connection, job_id)
     line = next(line for line in log.splitlines() if "FFmpeg command: " in line)
     return shlex.split(line.partition("FFmpeg command: ")[2])
 

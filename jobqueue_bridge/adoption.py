@@ -6,14 +6,15 @@ cancelled with its run, or left to the dispatcher (`let_go`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from jobqueue_bridge import archive, lifecycle, queue
-from jobqueue_bridge.errors import JobAlreadyLive, JobArchived, JobNotFound
+from jobqueue_bridge import archive, lifecycle, logs, queue
+from jobqueue_bridge.errors import JobAlreadyLive, JobArchived
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import job_attempts, jobs
@@ -24,17 +25,24 @@ _UNBEGUN = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.PAUSED)
 
 
 def take(
-    connection: sa.Connection, run_id: str, wanted: Iterable[NewJob], settings: Settings, *, repeats: str | None = None
+    connection: sa.Connection,
+    run_id: str,
+    wanted: Iterable[NewJob],
+    settings: Settings,
+    *,
+    repeats: str | None = None,
+    repeated: Sequence[UUID] = (),
 ) -> list[Job]:
     """A row for each; those that the run has already, if it asks again. `repeats` names the run that this one does
-    again: what failed there is retried, what completed is done anew by a job of its own.
+    again, `repeated` the jobs that it is known to have done: what failed there is retried, what completed or has been
+    archived is done anew by a job of its own.
 
     A pending job that does the same is taken over. Raises InvalidJob, or JobAlreadyLive where one is at work, or waits
     to do it with other params.
     """
     if mine := _of_run(connection, run_id):
         return mine
-    before = _of_earlier_run(connection, repeats) if repeats else {}
+    before = _of_earlier_run(connection, repeats, repeated) if repeats else {}
     return [
         _take(connection, replace(job, waiting_run_id=run_id), before.get(JobType(job.type)), settings)
         for job in wanted
@@ -43,7 +51,8 @@ def take(
 
 def _take(connection: sa.Connection, asked: NewJob, earlier: Job | None, settings: Settings) -> Job:
     if earlier is not None and earlier.status != JobStatus.COMPLETED and _is_within(asked.params, earlier.params):
-        return _take_over(connection, earlier, asked)
+        with suppress(JobArchived):
+            return _take_over(connection, earlier, asked)
     if earlier is not None:
         asked = replace(asked, params={**earlier.params, **asked.params}, priority=earlier.priority)
     try:
@@ -76,7 +85,7 @@ def _take_over(connection: sa.Connection, job: Job, asked: NewJob) -> Job:
     ).one_or_none()
     if row is None:
         raise JobAlreadyLive(f"{job.type} of the same", job.id)
-    queue.append_log(connection, [job.id], [f"Taken over by run {asked.waiting_run_id}, launched in Dagster"])
+    logs.append(connection, [job.id], [f"Taken over by run {asked.waiting_run_id}, launched in Dagster"])
     return queue.job_of(row)
 
 
@@ -85,23 +94,11 @@ def _of_run(connection: sa.Connection, run_id: str) -> list[Job]:
     return [queue.job_of(row) for row in rows]
 
 
-def _of_earlier_run(connection: sa.Connection, run_id: str) -> dict[JobType, Job]:
-    """What a run worked on, by type, whatever has become of it."""
-    found = {}
-    for job_id in connection.scalars(sa.select(job_attempts.c.job_id).where(job_attempts.c.run_id == run_id)):
-        job = queue.get(connection, job_id)
-        found[JobType(job.type)] = job
-    return found
-
-
-def made_by(connection: sa.Connection, job_id: UUID) -> Job | None:
-    """A job in the queue or the archive; None: it is in neither."""
-    try:
-        return queue.get(connection, job_id)
-    except JobArchived:
-        return archive.get(connection, job_id).job
-    except JobNotFound:
-        return None
+def _of_earlier_run(connection: sa.Connection, run_id: str, job_ids: Sequence[UUID]) -> dict[JobType, Job]:
+    """What a run worked on, by type, whatever has become of it. Only `job_ids` finds what has been archived."""
+    attempted = connection.scalars(sa.select(job_attempts.c.job_id).where(job_attempts.c.run_id == run_id)).all()
+    found = [archive.find_job(connection, job_id) for job_id in {*job_ids, *attempted}]
+    return {JobType(job.type): job for job in found if job is not None}
 
 
 def of_run(connection: sa.Connection, run_id: str, kind: JobType) -> Job | None:
@@ -168,3 +165,13 @@ def runs_with_work(connection: sa.Connection, run_ids: Collection[str]) -> set[s
         queue.status_in([JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED]), jobs.c.run_id.in_(list(run_ids))
     )
     return set(connection.scalars(waits.union(at_work)))
+
+
+def priorities(connection: sa.Connection) -> dict[str, int]:
+    """By run, the highest that the rows which wait for it have now: 1 goes before 2."""
+    rows = connection.execute(
+        sa.select(jobs.c.waiting_run_id, sa.func.min(jobs.c.priority).label("priority"))
+        .where(jobs.c.waiting_run_id.is_not(None))
+        .group_by(jobs.c.waiting_run_id)
+    )
+    return {row.waiting_run_id: row.priority for row in rows}

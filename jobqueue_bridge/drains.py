@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge import limits, queue
+from jobqueue_bridge import dispatching, limits, queue
 from jobqueue_bridge.tables import drain_jobs, drains, jobs, utcnow
 from jobqueue_bridge.vocabulary import ACTIVE, FINAL, JobStatus
 
@@ -39,7 +39,7 @@ class Terms:
 def open_drain(connection: sa.Connection, terms: Terms, *, patience_s: float = 0) -> None:
     """Begin. `patience_s`: how much later than usual its first beat may come, while a platform starts."""
     connection.execute(sa.delete(drains).where(~_beaten_within(FORGOTTEN_AFTER_S)))
-    queue.wait_for_dispatch(connection)
+    dispatching.wait_for_dispatch(connection)
     row = {
         "id": terms.id,
         "name": terms.name,
@@ -70,7 +70,7 @@ def end_within(connection: sa.Connection, drain_id: UUID, seconds: float) -> Non
 
 def close(connection: sa.Connection, drain_id: UUID, *, hand_back: bool) -> None:
     """Admit nothing more. `hand_back`: what was admitted and does not run yet is pending again."""
-    queue.wait_for_dispatch(connection)
+    dispatching.wait_for_dispatch(connection)
     connection.execute(
         sa.update(drains)
         .where(drains.c.id == drain_id)
@@ -82,7 +82,7 @@ def close(connection: sa.Connection, drain_id: UUID, *, hand_back: bool) -> None
 
 def close_all(connection: sa.Connection) -> None:
     """As `close`, for every drain there is and whatever else waits for its run: the platform is about to stop."""
-    queue.wait_for_dispatch(connection)
+    dispatching.wait_for_dispatch(connection)
     connection.execute(sa.update(drains).where(drains.c.closed_at.is_(None)).values(closed_at=sa.func.now()))
     queue.return_queued_to_pending(connection, sa.select(jobs.c.id))
 
@@ -188,7 +188,7 @@ def beat(connection: sa.Connection, drain_id: UUID) -> State | None:
     line = (jobs.c.priority, jobs.c.created_at, jobs.c.id)
     row = connection.execute(
         sa.select(
-            sa.or_(sa.exists().where(queue.is_ready()), sa.exists().where(pending, _waits_for_its_run())).label(
+            sa.or_(sa.exists().where(dispatching.is_ready()), sa.exists().where(pending, _waits_for_its_run())).label(
                 "ready"
             ),
             _number(_is_active()).label("active"),

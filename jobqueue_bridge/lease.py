@@ -59,7 +59,7 @@ def claim(connection: sa.Connection, job_id: UUID, attempt: int, *, run_id: str,
     )
     if claimed.rowcount != 1:
         return None
-    queue.keep_older_log(connection, job_id)
+    logs.keep_older(connection, job_id)
     so_far = logs.held(job_id)
     beat_row = pg.insert(job_leases).values(job_id=job_id, attempt=attempt, token=token, **so_far)
     connection.execute(
@@ -178,7 +178,7 @@ def release(connection: sa.Connection, lease: Lease, reason: str) -> None:
     stays paused, and holds nothing any more. Raises LeaseLost."""
     used, _ = _retries(connection, lease)
     log(connection, lease, [f"Handed back: {reason}"])
-    _leave(connection, lease, Retry(used, 0), log=queue.log_tail(connection, lease.job_id))
+    _leave(connection, lease, Retry(used, 0), log=logs.tail(connection, lease.job_id))
     _close(connection, lease, Outcome.RELEASED, storable(reason))
 
 
@@ -226,7 +226,7 @@ def rescue(connection: sa.Connection, stale: queue.StaleJob, reason: str) -> Job
     lease = Lease(stale.id, stale.attempt, row.lease_token)
     retry = after_loss(row.retry_count or 0, 3 if row.max_retries is None else row.max_retries)
     reason = storable(reason)
-    queue.append_log(connection, [stale.id], [f"Attempt {stale.attempt} lost: {reason}"])
+    logs.append(connection, [stale.id], [f"Attempt {stale.attempt} lost: {reason}"])
     if retry is None:
         status = JobStatus.FAILED
         message = _last_of(reason, stale.attempt)
@@ -304,7 +304,7 @@ def _end(connection: sa.Connection, lease: Lease, **values: Any) -> None:
     """Change the row for the last time. The log's tail goes with it, for readers of the row alone."""
     hold(connection, lease)
     running = (*_holds(lease), jobs.c.status == JobStatus.RUNNING.value)
-    tail = queue.log_tail(connection, lease.job_id)
+    tail = logs.tail(connection, lease.job_id)
     if connection.execute(sa.update(jobs).where(*running).values(log=tail, **values)).rowcount != 1:
         raise JobPaused(lease.job_id)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import dispatching, logs, queue
 from jobqueue_bridge.errors import (
     FieldProblem,
     InvalidJob,
@@ -48,7 +48,7 @@ def cancel(connection: sa.Connection, job_id: UUID) -> Job:
     """Whatever it does, it ends. A run that has it stops its ffmpeg and removes what it was writing: `letting_go` tells
     until when. Raises JobNotFound, MoveForbidden where it has ended."""
     job = queue.move(connection, job_id, JobStatus.CANCELLED, cancel_requested_at=sa.func.now())
-    queue.append_log(connection, [job_id], [_CANCELLED_LINE])
+    logs.append(connection, [job_id], [_CANCELLED_LINE])
     return job
 
 
@@ -111,7 +111,7 @@ def retry(connection: sa.Connection, job_id: UUID, *, force: bool = False) -> Jo
         progress_detail=None,
         error=None,
     )
-    queue.append_log(connection, [job_id], [f"--- RETRY ATTEMPT {again.retry_count} ---"])
+    logs.append(connection, [job_id], [f"--- RETRY ATTEMPT {again.retry_count} ---"])
     return _without_parent(connection, again) if force and again.held else again
 
 
@@ -121,7 +121,7 @@ def _without_parent(connection: sa.Connection, job: Job) -> Job:
     if connection.scalar(parent) in LIVE:
         return job
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(held=False))
-    queue.append_log(connection, [job.id], ["By force it runs without its parent"])
+    logs.append(connection, [job.id], ["By force it runs without its parent"])
     return queue.get(connection, job.id)
 
 
@@ -225,7 +225,7 @@ def _moved(connection: sa.Connection, action: Action, job_ids: Sequence[UUID]) -
     match action:
         case Action.CANCEL:
             cancelled = queue.move_all(connection, job_ids, JobStatus.CANCELLED, cancel_requested_at=sa.func.now())
-            queue.append_log(connection, [job.id for job in cancelled], [_CANCELLED_LINE])
+            logs.append(connection, [job.id for job in cancelled], [_CANCELLED_LINE])
             return cancelled
         case Action.PAUSE:
             return queue.move_all(connection, job_ids, JobStatus.PAUSED)
@@ -291,7 +291,7 @@ def switch(connection: sa.Connection) -> Switch:
 def pause_queue(connection: sa.Connection, by: str) -> Switch:
     """Nothing more is admitted, and what was admitted and has not begun goes back in line. What runs goes on. Paused
     twice, it keeps its first instant."""
-    queue.wait_for_dispatch(connection)
+    dispatching.wait_for_dispatch(connection)
     connection.execute(
         sa.update(queue_switch).where(queue_switch.c.paused_at.is_(None)).values(paused_at=sa.func.now(), paused_by=by)
     )

@@ -21,7 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from jobqueue_bridge import counters, lifecycle, nvml, queue, stats, windows
+from jobqueue_bridge import counters, dispatching, lifecycle, nvml, stats, windows
 from jobqueue_bridge.counters import BOUNDS_S, Counter, Kind
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs, utcnow, vram_learned
@@ -70,7 +70,7 @@ def _ready(connection: sa.Connection, settings: Settings) -> dict[str, tuple[int
     oldest_s = sa.func.extract("epoch", utcnow() - sa.func.min(jobs.c.created_at))
     rows = connection.execute(
         sa.select(jobs.c.resource_category, sa.func.count(), oldest_s)
-        .where(queue.is_ready(), jobs.c.resource_category.not_in([category.value for category in closed]))
+        .where(dispatching.is_ready(), jobs.c.resource_category.not_in([category.value for category in closed]))
         .group_by(jobs.c.resource_category)
     )
     return {category: (n, max(0.0, float(age_s or 0))) for category, n, age_s in rows}

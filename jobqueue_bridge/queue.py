@@ -1,4 +1,5 @@
-"""Every statement on `jobs` that is not a running attempt's own (those are in `lease.py`).
+"""The statements on `jobs`: asking for work, looking, moving, putting right. A running attempt's own are in `lease.py`,
+the dispatcher's in `dispatching.py`, those of the log in `logs.py`.
 
 Functions take a connection; the caller owns the transaction. A status changes only by an UPDATE that names the
 statuses it may leave. What a row must lose or gain with its status (lease, VRAM, waiting text, date of the end) is a
@@ -31,7 +32,6 @@ from jobqueue_bridge.tables import (
     job_attempts,
     job_counters,
     job_leases,
-    job_logs,
     job_tallies,
     jobs,
     jobs_archive,
@@ -39,7 +39,6 @@ from jobqueue_bridge.tables import (
 )
 from jobqueue_bridge.text import id_range
 from jobqueue_bridge.vocabulary import (
-    ACTIVE,
     FINAL,
     LIVE,
     MOVES,
@@ -54,11 +53,6 @@ from jobqueue_bridge.vocabulary import (
     ResourceCategory,
 )
 
-_WEIGHED_PER_CATEGORY = 200
-_POSITIONS_WRITTEN = 50
-_DISPATCH_LOCK = 7_261_114_002
-_ARRIVALS_LOCK = 7_261_114_017
-LOG_TAIL_BYTES = 10_000
 LIBRARY = "library"
 NOT_BEGUN = "its run waits in Dagster's queue"
 
@@ -183,7 +177,7 @@ def status_in(wanted: Iterable[JobStatus]) -> sa.ColumnElement[bool]:
     return jobs.c.status.in_(sa.bindparam("status", names, expanding=True, literal_execute=True, unique=True))
 
 
-def _has_lease() -> sa.ColumnElement[bool]:
+def holds_lease() -> sa.ColumnElement[bool]:
     """Running, or paused in mid-run."""
     return sa.or_(
         status_in([JobStatus.RUNNING]), sa.and_(status_in([JobStatus.PAUSED]), jobs.c.lease_token.is_not(None))
@@ -562,90 +556,6 @@ def count(connection: sa.Connection, filters: Filters) -> int:
     return int(connection.scalar(counted) or 0)
 
 
-def log_text(connection: sa.Connection, job_id: UUID, *, tail: int | None = None) -> str:
-    """The log, a line per entry, or its last `tail` lines; for jobs that other programs ran, the text in `jobs.log`."""
-    newest_first = sa.select(log_line()).where(job_logs.c.job_id == job_id).order_by(job_logs.c.seq.desc())
-    lines = connection.scalars(newest_first.limit(tail)).all()[::-1]
-    if not lines:
-        lines = (connection.scalar(sa.select(jobs.c.log).where(jobs.c.id == job_id)) or "").splitlines()
-    return "\n".join(lines if tail is None else lines[-tail:])
-
-
-def log_after(connection: sa.Connection, job_id: UUID, seq: int) -> list[tuple[int, str]]:
-    """Log lines newer than `seq`, each with its own number, for following."""
-    rows = connection.execute(
-        sa.select(job_logs.c.seq, log_line())
-        .where(job_logs.c.job_id == job_id, job_logs.c.seq > seq)
-        .order_by(job_logs.c.seq)
-        .limit(1000)
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
-@dataclass(frozen=True)
-class LogLine:
-    seq: int
-    at: datetime
-    line: str
-
-
-def log_lines(
-    connection: sa.Connection, job_id: UUID, *, after: int = 0, up_to: int | None = None, newest: int | None = None
-) -> list[LogLine]:
-    """Those behind one number and up to another, oldest first; of these perhaps only the newest."""
-    wanted = [job_logs.c.job_id == job_id, job_logs.c.seq > after]
-    if up_to is not None:
-        wanted.append(job_logs.c.seq <= up_to)
-    lines = sa.select(job_logs.c.seq, job_logs.c.at, job_logs.c.line).where(*wanted)
-    rows = connection.execute(lines.order_by(job_logs.c.seq.desc()).limit(newest)).all()
-    return [LogLine(*row) for row in reversed(rows)]
-
-
-def log_tail(connection: sa.Connection, job_id: UUID) -> str:
-    """What is kept in `jobs.log`, for readers of the row alone: at most LOG_TAIL_BYTES."""
-    newest = connection.scalars(
-        sa.select(log_line())
-        .where(job_logs.c.job_id == job_id)
-        .order_by(job_logs.c.seq.desc())
-        .limit(LOG_TAIL_BYTES // 22)  # no line is shorter than its time stamp
-    ).all()
-    return "\n".join(reversed(newest)).encode()[-LOG_TAIL_BYTES:].decode(errors="ignore")
-
-
-def keep_older_log(connection: sa.Connection, job_id: UUID) -> None:
-    """What another program wrote into `jobs.log` before this platform wrote its first line about the job."""
-    older = sa.select(jobs.c.id, jobs.c.log).where(
-        jobs.c.id == job_id, jobs.c.log != "", ~sa.exists().where(job_logs.c.job_id == jobs.c.id)
-    )
-    connection.execute(sa.insert(job_logs).from_select(["job_id", "line"], older))
-
-
-def append_log(connection: sa.Connection, job_ids: Sequence[UUID], lines: Sequence[str]) -> None:
-    """The same lines to each log, from outside of an attempt; `jobs.log` follows."""
-    if not job_ids:
-        return
-    logged = sa.exists().where(job_logs.c.job_id == jobs.c.id)
-    older = sa.or_(logged, sa.func.coalesce(jobs.c.log, "") != "")
-    with_log = connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), older)).all()
-    for job_id in with_log:
-        keep_older_log(connection, job_id)
-    connection.execute(
-        sa.insert(job_logs).values(at=sa.func.now()),
-        [{"job_id": job_id, "line": line} for job_id in job_ids for line in lines],
-    )
-    for job_id in with_log:
-        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(log=log_tail(connection, job_id)))
-    without = [job_id for job_id in job_ids if job_id not in set(with_log)]
-    if without:  # their tail is what was just written
-        tail = log_tail(connection, without[0])
-        connection.execute(sa.update(jobs).where(jobs.c.id.in_(without)).values(log=tail))
-
-
-def log_line() -> sa.ColumnElement[str]:
-    stamp = sa.func.to_char(sa.func.timezone("utc", job_logs.c.at), "YYYY-MM-DD HH24:MI:SS")
-    return sa.func.concat("[", stamp, "] ", job_logs.c.line)
-
-
 def attempts(connection: sa.Connection, job_id: UUID) -> list[dict[str, Any]]:
     """Every attempt of a job, first to last, as column → value."""
     rows = connection.execute(
@@ -723,19 +633,6 @@ def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, va
     return move(connection, job_id, wanted, **values)  # it was moved meanwhile, to where the step is legal
 
 
-# Dispatching
-
-
-def lock_dispatch(connection: sa.Connection) -> bool:
-    """One dispatcher at a time, until the transaction ends. False: another one is at it."""
-    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))))
-
-
-def wait_for_arrivals(connection: sa.Connection) -> None:
-    """Whoever asks for scans of files that have come does so alone, until the transaction ends."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ARRIVALS_LOCK)))
-
-
 def params_of_live(connection: sa.Connection, kind: JobType) -> list[params.Params]:
     """Of all live jobs of a type; without those that another program wrote and that can never run."""
     found = []
@@ -743,154 +640,6 @@ def params_of_live(connection: sa.Connection, kind: JobType) -> list[params.Para
         with suppress(InvalidJob):
             found.append(params.parse(kind, raw))
     return found
-
-
-def wait_for_dispatch(connection: sa.Connection) -> None:
-    """No dispatcher is at work from here until the transaction ends: the next one sees what was changed."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_DISPATCH_LOCK)))
-
-
-def ready(connection: sa.Connection) -> list[Job]:
-    """The head of each category's line, in order; and whatever names a category that doesn't exist."""
-    heads = [
-        sa.select(*COLUMNS)
-        .where(is_ready(), jobs.c.resource_category == category.value)
-        .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
-        .limit(_WEIGHED_PER_CATEGORY)
-        for category in ResourceCategory
-    ]
-    known: sa.BindParameter[Any] = sa.bindparam(
-        "known", [*map(str, ResourceCategory)], expanding=True, literal_execute=True
-    )
-    strays = sa.select(*COLUMNS).where(is_ready(), jobs.c.resource_category.not_in(known)).limit(10)
-    found = [job_of(row) for head in (*heads, strays) for row in connection.execute(head)]
-    return sorted(found, key=lambda job: (job.priority, job.created_at, job.id))
-
-
-def is_ready() -> sa.ColumnElement[bool]:
-    """Pending, held by nobody, and waiting for no time to come."""
-    return sa.and_(
-        status_in([JobStatus.PENDING]),
-        ~jobs.c.held,
-        sa.or_(jobs.c.retry_after.is_(None), jobs.c.retry_after <= utcnow()),
-    )
-
-
-def seconds_to_next_retry(connection: sa.Connection) -> float | None:
-    """Until the next pending job's time comes; None: none waits for a time, or only held ones do."""
-    due = sa.select(sa.func.min(jobs.c.retry_after)).where(
-        status_in([JobStatus.PENDING]), ~jobs.c.held, jobs.c.retry_after > utcnow()
-    )
-    seconds = connection.scalar(sa.select(sa.func.extract("epoch", due.scalar_subquery() - utcnow())))
-    return None if seconds is None else float(seconds)
-
-
-def active(connection: sa.Connection) -> list[admission.ActiveJob]:
-    """Every job that holds a slot. A job paused in mid-run holds its own, too: its process still has the memory."""
-    holds = sa.or_(status_in(ACTIVE), _has_lease())
-    rows = connection.execute(
-        sa.select(
-            jobs.c.id,
-            jobs.c.type,
-            jobs.c.resource_category,
-            jobs.c.vram_required,
-            jobs.c.vram_units,
-            jobs.c.run_id,
-        )
-        .where(holds, jobs.c.resource_category.in_([category.value for category in ResourceCategory]))
-        .order_by(jobs.c.status == JobStatus.QUEUED.value, jobs.c.started_at, jobs.c.id)
-    )
-    return [
-        admission.ActiveJob(
-            row.id,
-            row.type,
-            ResourceCategory(row.resource_category),
-            row.vram_required or 0,
-            tuple(row.vram_units or ()),
-            row.run_id,
-        )
-        for row in rows
-    ]
-
-
-def admit(connection: sa.Connection, admitted: admission.Admitted, checked: Checked) -> Job | None:
-    """pending → queued with the next attempt number. None: somebody moved the job meanwhile, or is about to."""
-    row = connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id.in_(_pending_and_unlocked([admitted.id])))
-        .values(
-            status=JobStatus.QUEUED.value,
-            attempt=jobs.c.attempt + 1,
-            vram_units=list(admitted.units),
-            admitted_at=sa.func.now(),
-            video_id=sa.func.coalesce(jobs.c.video_id, checked.video_id),
-            run_id=jobs.c.waiting_run_id,
-        )
-        .returning(*COLUMNS)
-    ).one_or_none()
-    return None if row is None else job_of(row)
-
-
-def _pending_and_unlocked(ids: Sequence[UUID]) -> sa.Select[tuple[UUID]]:
-    """A row that somebody holds in an open transaction must not make the dispatcher wait for its end."""
-    return (
-        sa.select(jobs.c.id)
-        .where(jobs.c.id.in_(ids), status_in([JobStatus.PENDING]), ~jobs.c.held)
-        .with_for_update(skip_locked=True)
-    )
-
-
-def refuse(connection: sa.Connection, job_id: UUID, error: InvalidJob) -> None:
-    """A row that another program inserted and that can never run: failed, saying why. Nothing if it was moved."""
-    message = str(error)
-    refused = connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id.in_(_pending_and_unlocked([job_id])))
-        .values(status=JobStatus.FAILED.value, error=message)
-    )
-    if refused.rowcount:
-        append_log(connection, [job_id], ["--- ERROR ---", message])
-
-
-def note_waiting(connection: sa.Connection, ready_jobs: Sequence[Job], waiting: Sequence[admission.Waiting]) -> None:
-    """Write reasons and positions of the head of the line, and only those that changed."""
-    known = {job.id: (job.waiting_reason, job.queue_position) for job in ready_jobs}
-    head = list(enumerate(waiting[:_POSITIONS_WRITTEN], start=1))
-    changed = [(entry.id, entry.reason, at) for at, entry in head if known.get(entry.id) != (entry.reason, at)]
-    if changed:
-        _note_changed(connection, changed)
-    pushed_back = (
-        sa.select(jobs.c.id)
-        .where(status_in([JobStatus.PENDING]), jobs.c.queue_position.is_not(None))
-        .where(jobs.c.id.not_in([entry.id for _, entry in head]))
-        .with_for_update(skip_locked=True)
-    )
-    connection.execute(
-        sa.update(jobs).where(jobs.c.id.in_(pushed_back)).values(waiting_reason=None, queue_position=None)
-    )
-
-
-def _note_changed(connection: sa.Connection, changed: Sequence[tuple[UUID, str, int]]) -> None:
-    note = sa.values(
-        sa.column("id", sa.Uuid), sa.column("reason", sa.Text), sa.column("position", sa.Integer), name="note"
-    ).data(list(changed))
-    connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == note.c.id, jobs.c.id.in_(_pending_and_unlocked([entry[0] for entry in changed])))
-        .values(waiting_reason=note.c.reason, queue_position=note.c.position)
-    )
-
-
-def position(connection: sa.Connection, job: Job) -> int | None:
-    """Where a pending job stands, from 1, computed now; None for any other, and for one that is held."""
-    if job.status != JobStatus.PENDING or job.held:
-        return None
-    # OFFSET 0 keeps the comparison out: with it, an index of all jobs, ended ones too, looks cheaper than it is
-    line = sa.select(jobs.c.priority, jobs.c.created_at, jobs.c.id).where(is_ready()).offset(0).subquery()
-    ahead = sa.tuple_(*line.c) < sa.tuple_(
-        sa.literal(job.priority), sa.literal(job.created_at, jobs.c.created_at.type), sa.literal(job.id)
-    )
-    return (connection.scalar(sa.select(sa.func.count()).select_from(line).where(ahead)) or 0) + 1
 
 
 # Putting right
@@ -924,7 +673,7 @@ def running(connection: sa.Connection) -> list[StaleJob]:
     rows = connection.execute(
         sa.select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.host, silent.label("silent_s"))
         .select_from(jobs.outerjoin(job_leases, job_leases.c.job_id == jobs.c.id))
-        .where(_has_lease())
+        .where(holds_lease())
     )
     return [
         StaleJob(row.id, row.attempt, row.run_id, row.host, float("inf") if row.silent_s is None else row.silent_s)
@@ -956,7 +705,7 @@ def tidy_after_outside_moves(connection: sa.Connection) -> None:
     let_go = connection.scalars(
         sa.select(job_leases.c.token)
         .join(jobs, jobs.c.id == job_leases.c.job_id)
-        .where(sa.or_(~_has_lease(), jobs.c.lease_token.is_distinct_from(job_leases.c.token)))
+        .where(sa.or_(~holds_lease(), jobs.c.lease_token.is_distinct_from(job_leases.c.token)))
     ).all()
     if let_go:  # by token: the next attempt may be taking the row over at this moment
         connection.execute(sa.delete(job_leases).where(job_leases.c.token.in_(let_go)))

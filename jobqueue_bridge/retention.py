@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import logs, queue
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import file_changes, job_attempts, job_leases, job_logs, jobs, jobs_archive, utcnow
 from jobqueue_bridge.vocabulary import FINAL, JobStatus
@@ -176,17 +176,17 @@ def _move(ids: Sequence[UUID]) -> sa.Insert:
 
 
 def _log_tail(gone: sa.CTE) -> sa.ScalarSelect[str]:
-    """As `queue.log_tail`, within a statement about many jobs; null where the job has no lines."""
+    """As `logs.tail`, within a statement about many jobs; null where the job has no lines."""
     newest = (
-        sa.select(job_logs.c.seq, queue.log_line().label("line"))
+        sa.select(job_logs.c.seq, logs.stamped().label("line"))
         .where(job_logs.c.job_id == gone.c.id)
         .order_by(job_logs.c.seq.desc())
-        .limit(queue.LOG_TAIL_BYTES // 22)
+        .limit(logs.TAIL_BYTES // 22)
         .correlate(gone)
         .subquery("newest")
     )
     text = sa.func.string_agg(newest.c.line, pg.aggregate_order_by(sa.literal("\n"), newest.c.seq))
-    return sa.select(sa.func.right(text, queue.LOG_TAIL_BYTES)).select_from(newest).scalar_subquery()
+    return sa.select(sa.func.right(text, logs.TAIL_BYTES)).select_from(newest).scalar_subquery()
 
 
 def _drop_old_months(engine: sa.Engine, archive_months: int) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from jobqueue_bridge.devices import gpu_of_first_unit
-from jobqueue_bridge.queue import is_ready, status_in
+from jobqueue_bridge.dispatching import is_ready
+from jobqueue_bridge.queue import status_in
 from jobqueue_bridge.tables import job_tallies, jobs, utcnow
 from jobqueue_bridge.vocabulary import PRIORITY_HIGHEST, PRIORITY_LOWEST, JobStatus, ResourceCategory
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from dagster._core.snap import ExecutionPlanSnapshot
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, SENSOR_NAME_TAG
 
-from jobqueue_bridge import adoption, params
+from jobqueue_bridge import adoption, archive, params
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import FieldProblem, InvalidJob
 from jobqueue_bridge.products import TYPE_OF
@@ -59,7 +59,13 @@ def take_rows(run: dg.DagsterRun, kinds: Sequence[JobType], settings: Settings) 
     is at the same work."""
     with engine_for(settings).begin() as connection:
         wanted = [_wanted(connection, kind, kinds, run) for kind in kinds]
-        return adoption.take(connection, run.run_id, wanted, settings, repeats=run.parent_run_id)
+        return adoption.take(
+            connection, run.run_id, wanted, settings, repeats=run.parent_run_id, repeated=_jobs_of(run.tags)
+        )
+
+
+def _jobs_of(tags: Mapping[str, str]) -> list[UUID]:
+    return [job_id for text in tags.get(JOB_TAG, "").split(",") if (job_id := _uuid(text)) is not None]
 
 
 def _wanted(connection: sa.Connection, kind: JobType, kinds: Sequence[JobType], run: dg.DagsterRun) -> NewJob:
@@ -68,7 +74,7 @@ def _wanted(connection: sa.Connection, kind: JobType, kinds: Sequence[JobType], 
     if partition is not None and "video_id" in params.MODELS[kind].model_fields:
         given, partition = {**given, "videoId": partition}, None
     elif partition is not None and (job_id := _uuid(partition)) is not None:
-        made_by = adoption.made_by(connection, job_id)
+        made_by = archive.find_job(connection, job_id)
         if made_by is not None and made_by.type != kind:
             raise InvalidJob([FieldProblem("partition", f"{partition} was made by a {made_by.type} job")])
         given = {**(made_by.params if made_by else {}), **given}

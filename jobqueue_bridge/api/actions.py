@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from fastapi import APIRouter, Security
 
-from jobqueue_bridge import audit, lifecycle, listing, queue
+from jobqueue_bridge import audit, lifecycle, listing, logs, queue
 from jobqueue_bridge.api import cursors, wire
 from jobqueue_bridge.api import wire_actions as wired
 from jobqueue_bridge.api.auth import bearer
@@ -42,7 +42,7 @@ def cancel_job(database: Database, job_id: JobId, who: Who) -> wired.CancelledJo
     with database.begin() as connection:
         job = lifecycle.cancel(connection, job_id)
         audit.record(connection, who, "job.cancel", job_id)
-        log = queue.log_text(connection, job_id)
+        log = logs.text(connection, job_id)
     released = not lifecycle.wait_until_let_go(database, job_id)
     return wired.CancelledJob.model_validate({**vars(job), "log": log, "released": released})
 
@@ -76,7 +76,7 @@ def retry_job(database: Database, job_id: JobId, who: Who, asked: wired.RetryJob
     with database.begin() as connection:
         job = lifecycle.retry(connection, job_id, force=force)
         audit.record(connection, who, "job.retry", job_id, force=force)
-        log = queue.log_text(connection, job_id)
+        log = logs.text(connection, job_id)
     return wired.JobWithLog.model_validate({**vars(job), "log": log})
 
 

@@ -25,7 +25,7 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import logs
 from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.text import instant
@@ -284,7 +284,7 @@ class _Listener(threading.Thread):
         if self._followed[job_id] <= 0 and self._followed[None] <= 0:
             return
         with engine_for(self._settings).connect() as connection:
-            lines = queue.log_lines(connection, job_id, after=first - 1, up_to=last)
+            lines = logs.lines(connection, job_id, after=first - 1, up_to=last)
         for made in log_events(job_id, lines):
             self._on_loop(self._publish, made)
 
@@ -331,13 +331,13 @@ def _plain(name: str, data: Mapping[str, Any], job_id: UUID | None = None) -> Ca
     return lambda number: Event(number, name, text, job_id)
 
 
-def log_events(job_id: UUID, lines: Sequence[queue.LogLine]) -> Iterator[Callable[[int], Event]]:
+def log_events(job_id: UUID, lines: Sequence[logs.LogLine]) -> Iterator[Callable[[int], Event]]:
     """As many as it takes, with LINES_MOST in each."""
     for begin in range(0, len(lines), LINES_MOST):
         yield _log_event(job_id, lines[begin : begin + LINES_MOST])
 
 
-def _log_event(job_id: UUID, lines: Sequence[queue.LogLine]) -> Callable[[int], Event]:
+def _log_event(job_id: UUID, lines: Sequence[logs.LogLine]) -> Callable[[int], Event]:
     told = [{"seq": line.seq, "at": instant(line.at), "line": line.line} for line in lines]
     data = json.dumps({"jobId": str(job_id), "lines": told}, separators=(",", ":"))
     seq = lines[-1].seq

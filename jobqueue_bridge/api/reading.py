@@ -4,7 +4,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from jobqueue_bridge import archive, queue
+from jobqueue_bridge import archive, dispatching, logs, queue
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.errors import JobArchived
 from jobqueue_bridge.products import product_path
@@ -14,8 +14,8 @@ def details(connection: sa.Connection, job: queue.Job, dagster: str) -> wire.Job
     """`dagster`: the address of its UI."""
     computed = {
         **links(job, dagster),
-        "queue_position": job.queue_position or queue.position(connection, job),
-        "log": queue.log_text(connection, job.id),
+        "queue_position": job.queue_position or dispatching.position(connection, job),
+        "log": logs.text(connection, job.id),
         "attempts": queue.attempts(connection, job.id),
     }
     return wire.JobDetails.model_validate({**vars(job), **computed})
@@ -44,7 +44,7 @@ def links(job: queue.Job, dagster: str) -> dict[str, str | None]:
 def log_of(connection: sa.Connection, job_id: UUID, tail: int | None = None) -> str:
     """The log, or its last lines; of an archived job the end that was kept. Raises JobNotFound."""
     try:
-        return queue.log_text(connection, queue.get(connection, job_id).id, tail=tail)
+        return logs.text(connection, queue.get(connection, job_id).id, tail=tail)
     except JobArchived:
         return archived_log(archive.get(connection, job_id), tail)
 

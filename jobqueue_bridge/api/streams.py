@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import logs, queue
 from jobqueue_bridge.api import wire_events
 from jobqueue_bridge.api.auth import bearer
 from jobqueue_bridge.api.dependencies import Database, JobId, Me
@@ -265,25 +265,25 @@ class _Writer:
     _farewell = b""
 
 
-def _present(database: sa.Engine, job_id: UUID, after: _Behind, tail: int) -> tuple[Event | None, list[queue.LogLine]]:
+def _present(database: sa.Engine, job_id: UUID, after: _Behind, tail: int) -> tuple[Event | None, list[logs.LogLine]]:
     """The job's state now, and the lines that the client lacks: all behind its last one, or the newest."""
     job = _look(database, job_id)
     with database.connect() as connection:
         if after.seq is not None:
-            lines = queue.log_lines(connection, job_id, after=after.seq)
+            lines = logs.lines(connection, job_id, after=after.seq)
         else:
-            lines = queue.log_lines(connection, job_id, newest=tail) if tail else []
+            lines = logs.lines(connection, job_id, newest=tail) if tail else []
     return (wire_events.snapshot(job) if job else None), lines
 
 
 def _job_and_lines(
     database: sa.Engine, job_id: UUID, after: int, tail: int | None
-) -> tuple[queue.Job | None, list[queue.LogLine]]:
+) -> tuple[queue.Job | None, list[logs.LogLine]]:
     """First the state, then the lines: what was logged before the job ended is among them."""
     job = _look(database, job_id)
     with database.connect() as connection:
-        return job, queue.log_lines(connection, job_id, after=after, newest=tail)
+        return job, logs.lines(connection, job_id, after=after, newest=tail)
 
 
-def stamped(line: queue.LogLine) -> str:
+def stamped(line: logs.LogLine) -> str:
     return f"[{line.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}] {line.line}"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Security
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from jobqueue_bridge import audit, lifecycle, queue
+from jobqueue_bridge import audit, dispatching, lifecycle, queue
 from jobqueue_bridge.api import cursors, wire
 from jobqueue_bridge.api import wire_actions as wired
 from jobqueue_bridge.api.auth import bearer
@@ -63,7 +63,7 @@ def _state(connection: sa.Connection, settings: Settings, switch: lifecycle.Swit
 
 def held(connection: sa.Connection, settings: Settings) -> tuple[dict[Any, wired.Slots], int]:
     """The slots by category, and the megabytes of VRAM, that jobs hold."""
-    active = queue.active(connection)
+    active = dispatching.active(connection)
     slots = {
         category: wired.Slots(used=sum(job.category == category for job in active), total=total)
         for category, total in settings.slots.items()

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 import typer
 
-from jobqueue_bridge import archive, audit, lifecycle, params, queue, stats, strict_json, videos
+from jobqueue_bridge import archive, audit, lifecycle, logs, params, queue, stats, strict_json, videos
 from jobqueue_bridge.api import wire
 from jobqueue_bridge.api.dagster_address import dagster_address
 from jobqueue_bridge.api.reading import archived_details, archived_log, details
@@ -133,8 +133,8 @@ def _family(connection: sa.Connection, job: queue.Job) -> Family:
     return Family(found, queue.children(connection, job.id, limit=CHILDREN_SHOWN + 1))
 
 
-@app.command()
-def logs(
+@app.command("logs")
+def print_log(
     reference: str = REFERENCE,
     follow: bool = typer.Option(False, "--follow", "-f", help="Stay until the job has ended."),
     tail: int | None = typer.Option(None, "--tail", min=1, max=1_000_000, help="Only the last so many lines."),
@@ -146,7 +146,7 @@ def logs(
         if isinstance(found, archive.Archived):
             text, follow = archived_log(found, tail), False
         else:
-            text, job_id = queue.log_text(connection, found.id, tail=tail), found.id
+            text, job_id = logs.text(connection, found.id, tail=tail), found.id
             follow = follow and found.status not in FINAL
     if not follow:
         for line in printable_lines(text) if text else ():

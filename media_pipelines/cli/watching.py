@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import logs, queue
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import FINAL, JobStatus
 from media_pipelines.cli.database import engine_for, require_platform
@@ -57,12 +57,12 @@ def follow_log(settings: Settings, job_id: UUID, write: Callable[[str], None]) -
             require_platform(settings)
             time.sleep(_PAUSE_S)
     if not seen:  # another program ran it and kept its log in the row
-        _write(_patiently(settings, partial(queue.log_text, job_id=job_id)), write)
+        _write(_patiently(settings, partial(logs.text, job_id=job_id)), write)
 
 
 def _newer(connection: sa.Connection, job_id: UUID, seen: int) -> tuple[JobStatus, list[tuple[int, str]]]:
     """The status is read first, so that an ended job's last lines are there."""
-    return queue.get(connection, job_id).status, queue.log_after(connection, job_id, seen)
+    return queue.get(connection, job_id).status, logs.after(connection, job_id, seen)
 
 
 def _write(text: str, write: Callable[[str], None]) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from jobqueue_bridge import queue, tokens
+from jobqueue_bridge import logs, tokens
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
@@ -62,7 +62,7 @@ def print_failures(console: Console, settings: Settings, view: View, proof: Proo
         for job in view.failed:
             console.print(f"\n[bold red]{job.type} {job.id} {job.status}[/]")
             _print_lines(console, printable_lines(job.error or ""))
-            _print_lines(console, printable_lines(queue.log_text(connection, job.id, tail=_LOG_LINES)), style="dim")
+            _print_lines(console, printable_lines(logs.text(connection, job.id, tail=_LOG_LINES)), style="dim")
     for job_id, problem in proof.problems.items():
         console.print(f"\n[bold red]{by_id[job_id].type} {job_id}: its output was rejected[/]")
         _print_lines(console, printable_lines(problem))

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from jobqueue_bridge import adoption as rows
+from jobqueue_bridge import archive
 from jobqueue_bridge.database import engine_for, is_away
 from jobqueue_bridge.products import TYPE_OF
 from jobqueue_bridge.queue import Job
@@ -14,7 +15,7 @@ from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus, JobType
 from media_pipelines import adoption
 from media_pipelines.resources.bell import Bell
-from media_pipelines.tags import ENDED_TAG, SLOT_TAG
+from media_pipelines.tags import ENDED_TAG, PRIORITY_TAG, SLOT_TAG
 
 _LOOK_S = 2.0
 _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
@@ -53,21 +54,22 @@ def wait_for_admission(context: dg.OpExecutionContext, asset: str, settings: Set
     """
     job = _row(context, TYPE_OF[asset], settings)
     context.log.info(f"Job {job.id} ({job.type}) waits in the queue for its slot and its VRAM")
-    _hold_slot(context, "")
+    _tag(context, {SLOT_TAG: ""})
     try:
         admitted = _admitted(context, job, settings)
-        _hold_slot(context, admitted.resource_category)
+        _tag(context, {SLOT_TAG: admitted.resource_category, PRIORITY_TAG: str(admitted.priority)})
     except DagsterExecutionInterruptedError:
         _leave(context, job, settings)
         raise
     return admitted
 
 
-def _hold_slot(context: dg.OpExecutionContext, category: str) -> None:
-    """On which Dagster's own limits count: of a run that waits none, else each could wait for the other for ever."""
+def _tag(context: dg.OpExecutionContext, tags: dict[str, str]) -> None:
+    """On the slot's Dagster's own limits count: of a run that waits none, else each could wait for the other for ever.
+    The priority is what the row's was when it was admitted: whoever filters runs by it must not find an older one."""
     run = context.instance.get_run_by_id(context.run_id)
-    if run is not None and run.tags.get(SLOT_TAG, "") != category:
-        context.instance.add_run_tags(context.run_id, {SLOT_TAG: category})
+    if run is not None and any(run.tags.get(name, "") != text for name, text in tags.items()):
+        context.instance.add_run_tags(context.run_id, tags)
 
 
 def _row(context: dg.OpExecutionContext, kind: JobType, settings: Settings) -> Job:
@@ -112,7 +114,7 @@ def _look(context: dg.OpExecutionContext, job: Job, settings: Settings) -> Job:
             with engine_for(settings).begin() as connection:
                 now = rows.arrive(connection, job.id, context.run_id)
                 if now is None:
-                    now_elsewhere = rows.made_by(connection, job.id)
+                    now_elsewhere = archive.find_job(connection, job.id)
         except sa.exc.DBAPIError as error:
             if not is_away(error):
                 raise

@@ -11,7 +11,7 @@ import dagster as dg
 import psycopg
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, drains, lifecycle, limits, queue, windows
+from jobqueue_bridge import admission, dispatching, drains, lifecycle, limits, queue, windows
 from jobqueue_bridge.database import engine_for, listen
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import Checked, Job, NewJob
@@ -81,22 +81,22 @@ def _wait(heard: psycopg.Connection[tuple[object, ...]], seconds: float) -> None
 
 def _until_next_retry(settings: Settings) -> float:
     with engine_for(settings).begin() as connection:
-        return queue.seconds_to_next_retry(connection) or _LONGEST_WAIT_S
+        return dispatching.seconds_to_next_retry(connection) or _LONGEST_WAIT_S
 
 
 def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
     """One look at the queue, in one transaction: refuse what can never run, admit what may, note why the rest waits."""
     with engine_for(settings).begin() as connection:
-        if not queue.lock_dispatch(connection):
+        if not dispatching.lock_dispatch(connection):
             return []
-        found = queue.ready(connection)
+        found = dispatching.ready(connection)
         if not found:
             return []
         ready = [job for job in found if _could_run(connection, job, settings)]
         if reason := lifecycle.switch(connection).reason:
-            queue.note_waiting(connection, ready, [admission.Waiting(job.id, reason) for job in ready])
+            dispatching.note_waiting(connection, ready, [admission.Waiting(job.id, reason) for job in ready])
             return []
-        active = queue.active(connection) if ready else []
+        active = dispatching.active(connection) if ready else []
         in_force = drains.in_force(connection, [job.id for job in ready])
         capacity = _capacity(settings, gpu, active)
         dispatched: list[Dispatched] = []
@@ -105,7 +105,7 @@ def admit_ready(settings: Settings, gpu: Gpu) -> list[Dispatched]:
             plan, shares = limits.share_out(admission.admit(weighed, active, capacity), in_force)
             checked = _check_admitted(connection, plan.admitted, ready, settings)
             if len(checked) == len(plan.admitted):
-                queue.note_waiting(connection, ready, limits.in_line(ready, [*held, *plan.waiting]))
+                dispatching.note_waiting(connection, ready, limits.in_line(ready, [*held, *plan.waiting]))
                 dispatched = _admit(connection, plan.admitted, checked, settings)
                 drains.count(connection, {row.job.id: shares[row.job.id] for row in dispatched if row.job.id in shares})
                 break
@@ -120,7 +120,7 @@ def _could_run(connection: sa.Connection, job: Job, settings: Settings) -> bool:
     try:
         queue.check_fields(_as_asked(job), settings)
     except InvalidJob as error:
-        queue.refuse(connection, job.id, error)
+        dispatching.refuse(connection, job.id, error)
         return False
     return True
 
@@ -135,7 +135,7 @@ def _check_admitted(
         try:
             checked[entry.id] = queue.check(connection, _as_asked(by_id[entry.id]), settings)
         except InvalidJob as error:
-            queue.refuse(connection, entry.id, error)
+            dispatching.refuse(connection, entry.id, error)
     return checked
 
 
@@ -217,7 +217,7 @@ def _admit(
 ) -> list[Dispatched]:
     dispatched = []
     for entry in admitted:
-        job = queue.admit(connection, entry, checked[entry.id])
+        job = dispatching.admit(connection, entry, checked[entry.id])
         if job is not None:
             _logger.info(
                 "Admitted",

@@ -135,6 +135,33 @@ def _on_cpu(onnx: Path) -> backends.OnnxRuntime:
     return backends.OnnxRuntime(onnx, 1, cuda=False)
 
 
+_SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from media_pipelines.ai.engines.backends import OpenVino
+heard = []
+signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+networks = [OpenVino(Path(sys.argv[1]), 1) for _ in range(3)]
+while networks:
+    networks.pop(0)
+    gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+print(heard)
+"""
+
+
+def test_a_process_whose_networks_are_gone_still_hears_a_signal(tmp_path: Path) -> None:
+    """As a run does that is told to stop once it has analysed a video."""
+    from media_pipelines.ai.engines.centerface import _export
+
+    onnx = tmp_path / "centerface.onnx"
+    _export(weights.locked()["centerface"].checked(), onnx)
+    process = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED, onnx], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (process.returncode, process.stdout) == (0, "[15]\n"), process.stderr
+
+
 def test_a_way_that_fails_gives_way_to_the_next_and_its_reason_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

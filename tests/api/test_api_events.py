@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from httpx_sse import EventSource, ServerSentEvent
 
-from jobqueue_bridge import lease, lifecycle, queue, retention, tokens
+from jobqueue_bridge import lease, lifecycle, logs, retention, tokens
 from jobqueue_bridge.api import events, wire
 from jobqueue_bridge.api.wire_events import UNTOLD
 from jobqueue_bridge.database import engine_for
@@ -396,10 +396,10 @@ def test_the_queue_is_listened_to_only_from_the_first_client_on(
 
 def test_log_lines_keep_their_numbers(connection: sa.Connection, add_job: Add) -> None:
     job_id = add_job()
-    queue.append_log(connection, [job_id], ["one", "two", "three"])
+    logs.append(connection, [job_id], ["one", "two", "three"])
 
-    (one, two, three) = queue.log_lines(connection, job_id)
+    (one, two, three) = logs.lines(connection, job_id)
 
     assert [line.line for line in (one, two, three)] == ["one", "two", "three"]
-    assert queue.log_lines(connection, job_id, after=one.seq, up_to=two.seq) == [two]
-    assert queue.log_lines(connection, job_id, newest=1) == [three]
+    assert logs.lines(connection, job_id, after=one.seq, up_to=two.seq) == [two]
+    assert logs.lines(connection, job_id, newest=1) == [three]

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lease, params, queue
+from jobqueue_bridge import admission, dispatching, lease, params, queue
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.settings import Settings
@@ -33,7 +33,7 @@ def start(connection: sa.Connection, add_job: Callable[..., UUID]) -> Start:
     def act(silent_s: float, host: str | None = None, run_id: str = "a-run", **values: Any) -> Lease:
         job = add_job("compile_random", {"seed": len(values) + hash(run_id) % 1000}, **values)
         checked = queue.Checked(JobType.COMPILE_RANDOM, params.CompileRandom(), None)
-        admitted = queue.admit(connection, admission.Admitted(job, ()), checked)
+        admitted = dispatching.admit(connection, admission.Admitted(job, ()), checked)
         assert admitted is not None
         held = lease.claim(connection, job, admitted.attempt, run_id=run_id, host=host or socket.gethostname())
         assert held is not None

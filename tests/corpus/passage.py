@@ -21,7 +21,7 @@ import psutil
 import sqlalchemy as sa
 from PIL import Image, ImageStat
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
@@ -105,7 +105,7 @@ class Passage:
 
     def log(self, job: Job) -> str:
         with self.engine.begin() as connection:
-            return queue.log_text(connection, job.id)
+            return logs.text(connection, job.id)
 
     def record(self, file: str, kind: str, job_type: str, job: Job, took_s: float, faults: Iterable[str]) -> Row:
         reason = (job.error or "").splitlines()[0] if job.error else ""

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings, load_settings
@@ -75,7 +75,7 @@ class Platform:
 
     def log(self, job_id: UUID) -> str:
         with self.engine.begin() as connection:
-            return queue.log_text(connection, job_id)
+            return logs.text(connection, job_id)
 
     def attempts(self, job_id: UUID) -> list[dict[str, Any]]:
         with self.engine.begin() as connection:

@@ -45,7 +45,7 @@ class Taken:
 
 
 def require_chromium() -> None:
-    """Before the day, not after it. Raises FileNotFoundError."""
+    """Before the day, not after it. Raises ChromiumMissing."""
     with chromium():
         pass
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
-from jobqueue_bridge import file_changes, lease, lifecycle, queue, retention, video_notes, videos
+from jobqueue_bridge import file_changes, lease, lifecycle, logs, queue, retention, video_notes, videos
 from jobqueue_bridge.findings import Finding, Severity, findings_in
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
@@ -51,7 +51,7 @@ def video_at(database: sa.Engine, path: str) -> UUID:
 
 def completed(job: Job, database: sa.Engine) -> Job:
     with database.begin() as connection:
-        assert job.status == JobStatus.COMPLETED, (job.error, queue.log_text(connection, job.id))
+        assert job.status == JobStatus.COMPLETED, (job.error, logs.text(connection, job.id))
     return job
 
 

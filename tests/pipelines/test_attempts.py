@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue, videos
+from jobqueue_bridge import lease, logs, queue, videos
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -46,7 +46,7 @@ def _video(database: sa.Engine, path: str) -> UUID:
 
 def _log(database: sa.Engine, job: Job) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job.id)
+        return logs.text(connection, job.id)
 
 
 @pytest.mark.parametrize("name", HARD_NAMES)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import NewJob
 from jobqueue_bridge.settings import Settings
@@ -57,7 +57,7 @@ def test_a_broken_file_fails_its_job_with_the_reason(
     assert failed.error
     assert "bad.mp4" in failed.error
     with database.begin() as connection:
-        assert failed.error.splitlines()[0] in queue.log_text(connection, failed.id)
+        assert failed.error.splitlines()[0] in logs.text(connection, failed.id)
     assert not list(library.rglob("*.partial*"))
     assert not list((library / "playback").glob("*"))
 
@@ -71,7 +71,7 @@ def test_a_path_that_a_symlink_leads_out_of_the_library_is_refused(
     scanned = run_job("scan", {})
     assert scanned.result["skipped"] == 1
     with database.begin() as connection:
-        assert "leads out of the library" in queue.log_text(connection, scanned.id)
+        assert "leads out of the library" in logs.text(connection, scanned.id)
         inserted = connection.scalar(
             sa.text("INSERT INTO videos (path, filename) VALUES ('library/videos/link.mp4', 'link.mp4') RETURNING id")
         )
@@ -118,7 +118,7 @@ def test_a_plain_insert_that_can_never_run_fails_with_the_reason(
         job = queue.get(connection, job_id)
         assert job.status == JobStatus.FAILED
         assert message in job.error
-        assert message in queue.log_text(connection, job_id)
+        assert message in logs.text(connection, job_id)
 
 
 def test_an_output_path_that_is_taken_is_never_overwritten(run_job, clip: Path, database: sa.Engine) -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lifecycle, queue, videos
+from jobqueue_bridge import dispatching, lifecycle, logs, queue, videos
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
 from jobqueue_bridge.tables import videos as videos_table
@@ -56,7 +56,7 @@ def clip(ffmpeg: Path, library: Path) -> Path:
 
 def log(database: sa.Engine, job: queue.Job) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job.id)
+        return logs.text(connection, job.id)
 
 
 def test_each_new_video_gets_its_chain_and_nothing_else_does(
@@ -183,7 +183,7 @@ def test_a_chain_runs_one_job_after_the_other_with_the_params_that_the_settings_
     run_job("scan", {})
     for kind, priority in (("validate", 5), ("thumbnail_generate", 2)):
         with database.begin() as connection:
-            (ready,) = queue.ready(connection)
+            (ready,) = dispatching.ready(connection)
         assert (ready.type, ready.priority, ready.origin) == (kind, priority, "chain")
         done = run_in_process(settings, instance, ready)
         assert done.status == JobStatus.COMPLETED, done.error
@@ -203,9 +203,9 @@ def test_where_the_first_job_of_a_chain_fails_the_others_wait_and_say_why(
     run_job("scan", {})
     clip.write_bytes(b"not a film any more" * 99)
     with database.begin() as connection:
-        (ready,) = queue.ready(connection)
+        (ready,) = dispatching.ready(connection)
     assert run_in_process(settings, instance, ready).status == JobStatus.FAILED
     with database.begin() as connection:
-        assert queue.ready(connection) == []
+        assert dispatching.ready(connection) == []
         (child,) = queue.children(connection, ready.id, limit=2)
     assert str(child.waiting_reason).startswith(f"its parent validate {str(ready.id)[:8]} failed: ")

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.errors import InvalidJob
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
@@ -47,13 +47,13 @@ def four(run_job, ffmpeg: Path, library: Path, database: sa.Engine) -> list[str]
 
 def _finished(job: Job, database: sa.Engine) -> Job:
     with database.begin() as connection:
-        assert job.status == JobStatus.COMPLETED, (job.error, queue.log_text(connection, job.id))
+        assert job.status == JobStatus.COMPLETED, (job.error, logs.text(connection, job.id))
     return job
 
 
 def _log(job: Job, database: sa.Engine) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job.id)
+        return logs.text(connection, job.id)
 
 
 def _shown(instance: dg.DagsterInstance, asset: str) -> dict[str, dg.MetadataValue]:

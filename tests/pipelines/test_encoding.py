@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos, vram
+from jobqueue_bridge import logs, videos, vram
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.tables import job_attempts
 from jobqueue_bridge.vocabulary import JobStatus
@@ -63,7 +63,7 @@ def reencode(run_job: RunJob, video: UUID, **params: Any) -> Job:
 
 def log_of(database: sa.Engine, job: Job) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job.id)
+        return logs.text(connection, job.id)
 
 
 def encoder_of(database: sa.Engine, job: Job) -> str:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import insights, queue, videos
+from jobqueue_bridge import insights, logs, videos
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -48,7 +48,7 @@ def video(run_job, footage: Rendered, library: Path, database: sa.Engine) -> str
 
 def finished(job: Job, database: sa.Engine) -> Job:
     with database.begin() as connection:
-        assert job.status == JobStatus.COMPLETED, (job.error, queue.log_text(connection, job.id))
+        assert job.status == JobStatus.COMPLETED, (job.error, logs.text(connection, job.id))
     return job
 
 

@@ -14,19 +14,21 @@ import sqlalchemy as sa
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
-from jobqueue_bridge import adoption, lifecycle, queue, videos
+from jobqueue_bridge import adoption, lifecycle, logs, queue, retention, videos
 from jobqueue_bridge.errors import InvalidJob, JobAlreadyLive
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.tables import jobs
 from jobqueue_bridge.vocabulary import JobStatus, JobType, Origin
-from media_pipelines.adoption import is_launched_by_hand, kinds_of, take_rows
+from media_pipelines.adoption import is_launched_by_hand, kinds_of, tags_for, take_rows
 from media_pipelines.definitions import defs
 from media_pipelines.pipelines import PIPELINES
+from media_pipelines.platform.dequeuing import PromptCoordinatorDaemon
 from media_pipelines.resources.gpu import Gpu
 from media_pipelines.resources.launched import is_cancelled
 from media_pipelines.sensors.dispatch import admit_ready
 from media_pipelines.sensors.reconcile import reconcile
+from media_pipelines.tags import JOB_TAG
 from tests.pipelines.conftest import make_clip
 
 _PATIENCE_S = 60
@@ -233,6 +235,25 @@ def test_a_job_whose_run_is_over_before_it_began_is_not_left_waiting(
     assert len(admit_ready(settings, Gpu())) == (expected == JobStatus.PENDING)
 
 
+def test_a_priority_that_is_changed_counts_in_dagsters_queue(
+    video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
+) -> None:
+    def launched(kind: JobType) -> tuple[str, UUID]:
+        run = a_run(instance, dg.DagsterRunStatus.QUEUED, **{"dagster/partition": str(video)})
+        (job,) = take_rows(run, [kind], settings)
+        instance.add_run_tags(run.run_id, tags_for(run, [job]))
+        return run.run_id, job.id
+
+    def in_order() -> list[str]:
+        runs = [run for run_id in (first, second) if (run := instance.get_run_by_id(run_id)) is not None]
+        return [run.run_id for run in PromptCoordinatorDaemon(interval_seconds=1)._priority_sort(runs)]
+
+    (first, _), (second, job_id) = launched(JobType.VALIDATE), launched(JobType.THUMBNAIL_GENERATE)
+    assert in_order() == [first, second]
+    lifecycle.reprioritise(connection, job_id, 1)
+    assert in_order() == [second, first]
+
+
 def test_a_queued_run_whose_job_is_cancelled_is_cancelled(
     video: UUID, instance: dg.DagsterInstance, connection: sa.Connection, settings: Settings
 ) -> None:
@@ -333,7 +354,7 @@ def test_a_re_execution_retries_what_failed(
     assert is_launched_by_hand(again)
     (job,) = take_rows(again, [JobType.THUMBNAIL_GENERATE], settings)
     assert (job.id, job.status, job.waiting_run_id) == (failed.id, JobStatus.PENDING, again.run_id)
-    assert "--- RETRY ATTEMPT 1 ---" in queue.log_text(connection, failed.id)
+    assert "--- RETRY ATTEMPT 1 ---" in logs.text(connection, failed.id)
 
 
 def test_a_re_execution_of_what_completed_is_a_job_of_its_own(
@@ -343,6 +364,20 @@ def test_a_re_execution_of_what_completed_is_a_job_of_its_own(
     again = a_run(instance, dg.DagsterRunStatus.QUEUED)._replace(parent_run_id=done.run_id)
     (job,) = take_rows(again, [JobType.THUMBNAIL_GENERATE], settings)
     assert job.id != done.id
+    assert (job.params["width"], job.priority, job.video_id) == (99, 3, video)
+
+
+def test_a_re_execution_of_what_has_been_archived_does_it_as_it_was_done(
+    video: UUID, instance: dg.DagsterInstance, database: sa.Engine, settings: Settings, run_job: Any, library: Path
+) -> None:
+    (library / "thumbnails").write_text("a file where a folder must be")
+    failed = run_job("thumbnail_generate", {"videoId": str(video), "width": 99}, max_retries=0, priority=3)
+    assert failed.status == JobStatus.FAILED
+    assert sum(retention.archive_finished(database)) == 2, "the scan's, too"
+    again = a_run(instance, dg.DagsterRunStatus.QUEUED, **{JOB_TAG: str(failed.id)})
+    again = again._replace(parent_run_id=failed.run_id)
+    (job,) = take_rows(again, [JobType.THUMBNAIL_GENERATE], settings)
+    assert job.id != failed.id
     assert (job.params["width"], job.priority, job.video_id) == (99, 3, video)
 
 

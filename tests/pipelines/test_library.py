@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.vocabulary import JobStatus
 from media_pipelines.media import files
 from media_pipelines.media.fingerprint import fingerprint
@@ -332,7 +332,7 @@ def test_a_large_library_whose_disk_is_away_keeps_every_row(run_job: Any, databa
 
 def _log(database: sa.Engine, job: queue.Job) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job.id)
+        return logs.text(connection, job.id)
 
 
 def test_the_log_names_what_moved_and_what_is_missing(run_job: Any, clip: Path, database: sa.Engine) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lifecycle, queue, videos
+from jobqueue_bridge import lifecycle, logs, queue, videos
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -181,4 +181,4 @@ def test_a_paused_queue_admits_nothing_and_says_why(database: sa.Engine, setting
 
 def _log(database: sa.Engine, job_id: UUID) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job_id)
+        return logs.text(connection, job_id)

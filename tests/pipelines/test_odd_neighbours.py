@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue
+from jobqueue_bridge import dispatching, queue
 from jobqueue_bridge.queue import Filters, NewJob
 from jobqueue_bridge.settings import Settings
 from media_pipelines.media.probe import Probe
@@ -37,7 +37,7 @@ def test_a_row_with_an_odd_time_does_not_stop_the_dispatcher(
         sound = queue.enqueue(connection, NewJob("scan", {"path": "library/other"}), settings)
     assert sound.id in [entry.job.id for entry in admit_ready(settings, Gpu())]
     with database.begin() as connection:
-        queue.seconds_to_next_retry(connection)
+        dispatching.seconds_to_next_retry(connection)
         assert queue.page(connection, Filters(), limit=5).total == 2
     reconcile(dg.build_sensor_context(instance=instance))
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue
+from jobqueue_bridge import dispatching, lease, queue
 from jobqueue_bridge.queue import Filters, Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -75,7 +75,7 @@ def test_a_job_that_runs_when_its_hours_end_keeps_its_slot_and_runs_on(database:
     assert admit_ready(closed, Gpu()) == []
     with database.begin() as connection:
         assert queue.get(connection, job.id).status == JobStatus.RUNNING
-        assert [active.id for active in queue.active(connection)] == [job.id]
+        assert [active.id for active in dispatching.active(connection)] == [job.id]
 
 
 def test_what_waited_for_its_hours_is_overdue_only_when_it_waits_on(database: sa.Engine, settings: Settings) -> None:

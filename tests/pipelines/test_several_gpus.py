@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
-from jobqueue_bridge import lease, nvml, queue
+from jobqueue_bridge import lease, logs, nvml, queue
 from jobqueue_bridge.devices import Device
 from jobqueue_bridge.metrics import QueueMetrics
 from jobqueue_bridge.queue import Job, NewJob
@@ -93,7 +93,7 @@ def test_a_run_is_told_its_gpu_and_so_is_every_ffmpeg_that_it_starts(
     assert dict(os.environ) == before, "another run in this process may be given another"
     with database.begin() as connection:
         assert queue.attempts(connection, job.id)[0]["gpu"] == 1
-        assert "On GPU 1 (upper slot), 4000 of its 16000 MB reserved" in queue.log_text(connection, job.id)
+        assert "On GPU 1 (upper slot), 4000 of its 16000 MB reserved" in logs.text(connection, job.id)
 
 
 def test_a_run_that_fails_leaves_nothing_of_what_it_was_told(

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, stats, videos
+from jobqueue_bridge import logs, queue, stats, videos
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -316,7 +316,7 @@ def test_an_encode_is_written_in_the_temporary_directory_and_the_original_goes_w
     (job,) = work()
     assert (job.error, job.result and job.result["backupPath"]) == (None, None)
     with database.begin() as connection:
-        assert f"file:{tmp_path}/fast/film." in queue.log_text(connection, job.id)
+        assert f"file:{tmp_path}/fast/film." in logs.text(connection, job.id)
     assert list((tmp_path / "fast").iterdir()) == []
     assert [file.name for file in path.parent.iterdir()] == ["film.mp4"]
     assert probed(path).video_codec == "hevc"

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, vram
+from jobqueue_bridge import logs, queue, vram
 from jobqueue_bridge.queue import Job, NewJob
 from jobqueue_bridge.settings import Settings
 from jobqueue_bridge.vocabulary import JobStatus
@@ -56,7 +56,7 @@ def _rows(database: sa.Engine, job_id: UUID) -> tuple[Job, dict[str, Any], str]:
         return (
             queue.get(connection, job_id),
             queue.attempts(connection, job_id)[-1],
-            queue.log_text(connection, job_id),
+            logs.text(connection, job_id),
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import queue, videos
+from jobqueue_bridge import logs, queue, videos
 from jobqueue_bridge.vocabulary import JobStatus
 
 
@@ -50,4 +50,4 @@ def test_a_library_goes_through_all_six_types(run_job, clip: Path, database: sa.
 
 def _log(database: sa.Engine, job: queue.Job) -> str:
     with database.begin() as connection:
-        return queue.log_text(connection, job.id)
+        return logs.text(connection, job.id)

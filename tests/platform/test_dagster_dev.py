@@ -128,52 +128,66 @@ def clip(path: Path) -> None:
     subprocess.run([find_ffmpeg(None), "-v", "error", *picture, path], check=True)
 
 
-COMMANDS = {
-    "dg dev": (["dg", "dev"], True),
-    "dagster dev -w": (["dagster", "dev", "-w", "workspace.yaml"], False),
-    "dagster dev -m": (["dagster", "dev", "-m", "media_pipelines.definitions"], False),
-}
+def shows_everything(dev: Dev) -> None:
+    location = dev.location()
+    assert location["__typename"] == "RepositoryLocation", location
+    (repository,) = location["repositories"]
+    assert {"/".join(node["assetKey"]["path"]) for node in repository["assetNodes"]} == ASSETS
+    assert {job["name"] for job in repository["jobs"]} >= JOBS
+    assert {sensor["name"] for sensor in repository["sensors"]} >= SENSORS
+    assert {schedule["name"] for schedule in repository["schedules"]} == SCHEDULES
 
 
-@pytest.mark.parametrize(("command", "with_our_instance"), COMMANDS.values(), ids=COMMANDS)
-def test_a_dagster_started_by_hand_shows_everything_and_works_through_the_queue(
-    command: list[str], with_our_instance: bool, tmp_path: Path
-) -> None:
-    """With our `dagster.yaml`, whose launcher forks warm runs, and with nothing but what Dagster does by itself."""
-    if with_our_instance:
-        (tmp_path / "dagster").mkdir()
-        shutil.copy(ROOT / "dagster.yaml", tmp_path / "dagster/dagster.yaml")
-    with started(command, tmp_path) as dev:
-        location = dev.location()
-        assert location["__typename"] == "RepositoryLocation", location
-        (repository,) = location["repositories"]
-        assert {"/".join(node["assetKey"]["path"]) for node in repository["assetNodes"]} == ASSETS
-        assert {job["name"] for job in repository["jobs"]} >= JOBS
-        assert {sensor["name"] for sensor in repository["sensors"]} >= SENSORS
-        assert {schedule["name"] for schedule in repository["schedules"]} == SCHEDULES
+def works_through_the_queue(dev: Dev) -> None:
+    clip(dev.settings.media_library_path / "library/videos/one.mp4")
+    scanned = dev.run("scan")
+    assert (scanned["status"], scanned["result"]["new"]) == ("completed", 1), scanned
+    (video,) = json.loads(dev.shell("videos", "list", "--json").stdout)
+    assert dev.run("validate", videoId=video["id"])["status"] == "completed"
+    runs = dev.ask(_RUNS)["runsOrError"]["results"]
+    assert {(run["jobName"], run["status"]) for run in runs} == {("scan", "SUCCESS"), ("validate", "SUCCESS")}
 
-        clip(dev.settings.media_library_path / "library/videos/one.mp4")
-        scanned = dev.run("scan")
-        assert (scanned["status"], scanned["result"]["new"]) == ("completed", 1), scanned
-        (video,) = json.loads(dev.shell("videos", "list", "--json").stdout)
-        assert dev.run("validate", videoId=video["id"])["status"] == "completed"
-        runs = dev.ask(_RUNS)["runsOrError"]["results"]
-        assert {(run["jobName"], run["status"]) for run in runs} == {("scan", "SUCCESS"), ("validate", "SUCCESS")}
-        assert (dev.settings.logs_dir / "runs.log").exists() == with_our_instance, "where forked runs write"
-        assert eventually(lambda: dev.unhealthy() == []), dev.unhealthy()
-    # the daemons may look before a slow machine has loaded the code location
-    told = (tmp_path / "dev.log").read_text().split("Traceback")[1:]
+
+def says_nothing_odd(folder: Path) -> None:
+    """The daemons may look before a slow machine has loaded the code location."""
+    told = (folder / "dev.log").read_text().split("Traceback")[1:]
     assert [one for one in told if "DagsterCodeLocationNotFoundError" not in one] == []
 
 
-def test_a_database_that_was_killed_comes_back_by_itself(tmp_path: Path) -> None:
+def forks_warm_runs(dev: Dev) -> bool:
+    return (dev.settings.logs_dir / "runs.log").exists()
+
+
+def test_dg_dev_works_with_our_instance_and_outlives_its_database(tmp_path: Path) -> None:
+    """With our `dagster.yaml`, whose launcher forks warm runs."""
+    (tmp_path / "dagster").mkdir()
+    shutil.copy(ROOT / "dagster.yaml", tmp_path / "dagster/dagster.yaml")
     with started(["dg", "dev"], tmp_path) as dev:
-        assert dev.location()["__typename"] == "RepositoryLocation"
+        shows_everything(dev)
+        works_through_the_queue(dev)
+        assert forks_warm_runs(dev)
+        assert eventually(lambda: dev.unhealthy() == []), dev.unhealthy()
+        says_nothing_odd(tmp_path)
         server = postgres.server_process(cluster_of(dev.settings))
         assert server is not None
         server.send_signal(signal.SIGKILL)
         psutil.wait_procs([server], 30)
         assert dev.run("scan")["status"] == "completed"
+
+
+def test_dagster_dev_works_with_nothing_but_its_own_instance(tmp_path: Path) -> None:
+    with started(["dagster", "dev", "-w", "workspace.yaml"], tmp_path) as dev:
+        shows_everything(dev)
+        works_through_the_queue(dev)
+        assert not forks_warm_runs(dev)
+        assert eventually(lambda: dev.unhealthy() == []), dev.unhealthy()
+    says_nothing_odd(tmp_path)
+
+
+def test_dagster_dev_shows_everything_of_the_module(tmp_path: Path) -> None:
+    with started(["dagster", "dev", "-m", "media_pipelines.definitions"], tmp_path) as dev:
+        shows_everything(dev)
+    says_nothing_odd(tmp_path)
 
 
 def as_code_server(settings: Settings, **variables: str) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lease, params, queue, videos
+from jobqueue_bridge import admission, dispatching, lease, params, queue, videos
 from jobqueue_bridge.tables import job_attempts, job_leases, job_logs, jobs
 from jobqueue_bridge.vocabulary import NEEDS, JobStatus, JobType
 
@@ -46,7 +46,7 @@ def admit(connection: sa.Connection) -> Callable[..., queue.Job]:
 
     def act(job_id: UUID, units: tuple[int, ...] = ()) -> queue.Job:
         checked = queue.Checked(JobType.SCAN, params.Scan(), None)
-        admitted = queue.admit(connection, admission.Admitted(job_id, units), checked)
+        admitted = dispatching.admit(connection, admission.Admitted(job_id, units), checked)
         assert admitted is not None
         return admitted
 

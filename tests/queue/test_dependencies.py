@@ -12,7 +12,20 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import archive, condition, drains, lease, lifecycle, listing, metrics, queue, retention, stats
+from jobqueue_bridge import (
+    archive,
+    condition,
+    dispatching,
+    drains,
+    lease,
+    lifecycle,
+    listing,
+    logs,
+    metrics,
+    queue,
+    retention,
+    stats,
+)
 from jobqueue_bridge.database import listen
 from jobqueue_bridge.drains import Terms
 from jobqueue_bridge.errors import FieldProblem, InvalidJob, ParentLost
@@ -45,7 +58,7 @@ def set_status(connection: sa.Connection, job_id: UUID, status: str, **values: A
 
 
 def ready(connection: sa.Connection) -> set[UUID]:
-    return {job.id for job in queue.ready(connection)}
+    return {job.id for job in dispatching.ready(connection)}
 
 
 @pytest.fixture
@@ -64,8 +77,8 @@ def test_a_child_waits_and_says_for_what(connection: sa.Connection, family: tupl
     assert ready(connection) == {parent}
     assert (row(child).held, row(child).waiting_reason) == (True, waits_for(parent))
     assert (row(grandchild).held, row(grandchild).waiting_reason) == (True, waits_for(child))
-    assert queue.position(connection, queue.get(connection, child)) is None
-    assert queue.position(connection, queue.get(connection, parent)) == 1
+    assert dispatching.position(connection, queue.get(connection, child)) is None
+    assert dispatching.position(connection, queue.get(connection, parent)) == 1
 
 
 @pytest.mark.parametrize("status", ["queued", "running", "paused"])
@@ -290,7 +303,7 @@ def test_a_child_that_is_retried_waits_again_and_by_force_it_does_not(
     lifecycle.cancel(connection, child)
     assert not lifecycle.retry(connection, child, force=True).held
     assert ready(connection) == {child}
-    assert "By force it runs without its parent" in queue.log_text(connection, child)
+    assert "By force it runs without its parent" in logs.text(connection, child)
     lifecycle.retry(connection, parent)
     assert not row(child).held, "once forced, it is not taken back"
 
@@ -383,7 +396,7 @@ def test_the_children_of_a_deleted_job_are_cancelled_and_say_why(
     for job_id in (child, paused):
         assert row(job_id).status == "cancelled"
         assert row(job_id).error == f"its parent {name(parent)} was deleted before it had completed"
-        assert f"Cancelled: {row(job_id).error}" in queue.log_text(connection, job_id)
+        assert f"Cancelled: {row(job_id).error}" in logs.text(connection, job_id)
     assert row(grandchild).waiting_reason == f"its parent {name(child)} was cancelled; retry it, or cancel this"
     assert ready(connection) == {other}
 
@@ -597,7 +610,7 @@ def test_a_held_job_is_no_ready_one_for_anybody(
     assert condition.waiting(connection).oldest_ready_s is None
     assert stats.waits(connection).oldest_s is None
     assert metrics.look(connection, settings, {}).ready == {}
-    assert queue.seconds_to_next_retry(connection) is None
+    assert dispatching.seconds_to_next_retry(connection) is None
     assert stats.read(connection).by_status[JobStatus.PENDING] == 2
 
 
@@ -656,7 +669,7 @@ def test_each_job_of_a_chain_is_the_child_of_the_one_before(
         assert [job.parent_id for job in made] == [None, made[0].id, made[1].id]
         assert [job.held for job in made] == [False, True, True]
         assert {(job.origin, job.priority, job.video_id) for job in made} == {("chain", 7, video)}
-    assert {job.type for job in queue.ready(connection)} == {"validate"}
+    assert {job.type for job in dispatching.ready(connection)} == {"validate"}
 
 
 def test_what_is_live_already_takes_its_place_in_the_chain(
@@ -666,7 +679,7 @@ def test_what_is_live_already_takes_its_place_in_the_chain(
     twin = queue.enqueue(connection, NewJob("thumbnail_generate", {"videoId": str(video)}), settings)
     chain = chain_of(video, "validate", "thumbnail_generate", "reencode_streaming")
     assert queue.enqueue_chains(connection, [chain], settings) == 2
-    (last,) = [job for job in queue.ready(connection) if job.type == "thumbnail_generate"]
+    (last,) = [job for job in dispatching.ready(connection) if job.type == "thumbnail_generate"]
     assert (last.id, last.parent_id) == (twin.id, None)
     encode = listing.page(
         connection, listing.Wanted(types=(JobType.REENCODE_STREAMING,)), listing.Order.NEWEST, limit=1

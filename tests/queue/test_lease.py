@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, queue, stats
+from jobqueue_bridge import dispatching, lease, logs, queue, stats
 from jobqueue_bridge.errors import JobPaused, LeaseLost
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.queue import StaleJob
@@ -247,10 +247,10 @@ def test_log_lines_are_kept_in_order_and_cut_at_a_sane_length(connection: sa.Con
     lease.log(connection, held, ["one", "two", "x" * 100_000])
     lease.log(connection, held, ["three"])
     assert log_lines(connection, held.job_id) == ["one", "two", "x" * 4000, "three"]
-    followed = queue.log_after(connection, held.job_id, 0)
+    followed = logs.after(connection, held.job_id, 0)
     assert [line.partition("] ")[2][:5] for _, line in followed] == ["one", "two", "xxxxx", "three"]
-    assert queue.log_after(connection, held.job_id, followed[1][0]) == followed[2:]
-    assert queue.log_text(connection, held.job_id, tail=1).endswith("] three")
+    assert logs.after(connection, held.job_id, followed[1][0]) == followed[2:]
+    assert logs.text(connection, held.job_id, tail=1).endswith("] three")
 
 
 def test_a_line_that_was_noted_earlier_keeps_its_time(connection: sa.Connection, held: Lease) -> None:
@@ -322,7 +322,7 @@ def test_a_failure_that_may_pass_is_tried_again_later(
     )
     assert (after.progress_detail, after.completed_at) == (None, None)
     assert log_lines(connection, held.job_id)[-1] == said
-    seconds = queue.seconds_to_next_retry(connection)
+    seconds = dispatching.seconds_to_next_retry(connection)
     assert seconds is None if not retry.wait_s else 60 < (seconds or 0) <= 120
     _assert_let_go(after)
     assert _ended(connection, held) == (outcome, "disk full")
@@ -361,7 +361,7 @@ def test_a_job_handed_back_is_as_good_as_before(connection: sa.Connection, held:
     assert log_lines(connection, held.job_id) == ["Handed back: shutdown"]
     _assert_let_go(after)
     assert _ended(connection, held) == ("released", "shutdown")
-    assert [job.id for job in queue.ready(connection)] == [held.job_id]
+    assert [job.id for job in dispatching.ready(connection)] == [held.job_id]
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_a_paused_job_that_is_handed_back_stays_paused_and_holds_nothing(
     after = row(paused.job_id)
     assert (after.status, after.retry_count, after.progress, after.waiting_reason) == ("paused", 0, 0, None)
     _assert_let_go(after)
-    assert queue.active(connection) == []
+    assert dispatching.active(connection) == []
     assert _ended(connection, paused) == ("released", "shutdown")
 
 
@@ -483,7 +483,7 @@ def test_the_log_in_the_row_is_the_tail_of_at_most_ten_kilobytes(
     lease.complete(connection, held, {})
     tail = row(held.job_id).log
     assert 9_900 < len(tail.encode()) <= 10_000
-    assert queue.log_text(connection, held.job_id).endswith(tail)
+    assert logs.text(connection, held.job_id).endswith(tail)
     assert tail.endswith("line 1999 ëñ")
 
 
@@ -498,7 +498,7 @@ def test_what_another_program_logged_is_kept(
     again = start(job_id)
     lease.log(connection, again, ["new"])
     lease.complete(connection, again, {})
-    lines = [line.rpartition("] ")[2] for line in queue.log_text(connection, job_id).splitlines()]
+    lines = [line.rpartition("] ")[2] for line in logs.text(connection, job_id).splitlines()]
     expected = ["Starting re-encode", "Progress: 25%", "--- ERROR ---", "bad", "Retry 1 of 3 in 120 s", "new"]
     assert lines == expected
     assert "Progress: 25%" in row(job_id).log

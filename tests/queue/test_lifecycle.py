@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, lifecycle, queue
+from jobqueue_bridge import dispatching, lease, lifecycle, logs, queue
 from jobqueue_bridge.errors import (
     InvalidJob,
     JobAlreadyLive,
@@ -28,7 +28,7 @@ Row = Callable[[UUID], Any]
 
 
 def last_line(connection: sa.Connection, job_id: UUID) -> str:
-    return queue.log_text(connection, job_id).splitlines()[-1].partition("] ")[2]
+    return logs.text(connection, job_id).splitlines()[-1].partition("] ")[2]
 
 
 # Cancel
@@ -104,15 +104,15 @@ def test_a_waiting_job_is_paused_and_goes_back_in_line(
 ) -> None:
     job_id = make_job(status=status)
     lifecycle.pause(connection, job_id)
-    assert queue.ready(connection) == []
+    assert dispatching.ready(connection) == []
     assert lifecycle.resume(connection, job_id).status == JobStatus.PENDING
-    assert [job.id for job in queue.ready(connection)] == [job_id]
+    assert [job.id for job in dispatching.ready(connection)] == [job_id]
 
 
 def test_a_running_job_goes_on_in_mid_run(connection: sa.Connection, held: Lease) -> None:
     paused = lifecycle.pause(connection, held.job_id)
     assert paused.waiting_reason == "paused in mid-run: still holds a gpu_encode slot and 4000 MB of VRAM"
-    assert [job.id for job in queue.active(connection)] == [held.job_id]
+    assert [job.id for job in dispatching.active(connection)] == [held.job_id]
     resumed = lifecycle.resume(connection, held.job_id)
     assert (resumed.status, resumed.waiting_reason) == (JobStatus.RUNNING, None)
     lease.complete(connection, held, {})
@@ -140,7 +140,7 @@ def test_a_job_that_did_not_complete_runs_again_at_once_and_that_counts(
     assert row(job_id).completed_at is None
     assert row(job_id).log.splitlines()[0].endswith("earlier")
     assert last_line(connection, job_id) == "--- RETRY ATTEMPT 2 ---"
-    assert [job.id for job in queue.ready(connection)] == [job_id]
+    assert [job.id for job in dispatching.ready(connection)] == [job_id]
 
 
 @pytest.mark.parametrize("status", [JobStatus.COMPLETED, *sorted(LIVE)])
@@ -173,9 +173,9 @@ def test_a_job_is_not_retried_beside_one_that_does_the_same(connection: sa.Conne
 
 def test_another_priority_reorders_the_queue(connection: sa.Connection, make_job: MakeJob) -> None:
     first, second = make_job(), make_job()
-    assert [job.id for job in queue.ready(connection)] == [first, second]
+    assert [job.id for job in dispatching.ready(connection)] == [first, second]
     assert lifecycle.reprioritise(connection, second, 1).priority == 1
-    assert [job.id for job in queue.ready(connection)] == [second, first]
+    assert [job.id for job in dispatching.ready(connection)] == [second, first]
 
 
 @pytest.mark.parametrize("priority", [0, 11, -1])

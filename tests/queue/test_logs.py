@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import lease, logs, queue
+from jobqueue_bridge import lease, logs
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.tables import job_leases, job_logs
 
@@ -82,6 +82,6 @@ def test_who_follows_a_log_sees_no_line_twice(connection: sa.Connection, held: L
     seen: list[Any] = []
     for first in range(1, 300, 20):
         say(connection, held, first, first + 19)
-        seen += queue.log_after(connection, held.job_id, seen[-1][0] if seen else 0)
+        seen += logs.after(connection, held.job_id, seen[-1][0] if seen else 0)
     numbers = [text.split("] line ")[1] for _, text in seen if "] line " in text]
     assert numbers == [str(number) for number in range(1, 301)]

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from jobqueue_bridge import lease, queue, stats
+from jobqueue_bridge import dispatching, lease, logs, queue, stats
 from jobqueue_bridge.database import engine_for, require_database
 from jobqueue_bridge.errors import DatabaseUnreachable, InvalidJob, InvalidSettings
 from jobqueue_bridge.migrations import migrate
@@ -197,7 +197,7 @@ def test_old_rows_can_be_listed_and_looked_at(adopted: sa.Engine) -> None:
         assert (len(page.jobs), page.total) == (18, 18)
         for job in page.jobs:
             assert queue.get(connection, job.id) == job
-            assert queue.log_text(connection, job.id) in {"", f"log of {job.status}"}
+            assert logs.text(connection, job.id) in {"", f"log of {job.status}"}
         assert queue.page(connection, Filters(type="compilation"), limit=100).total == 7
         old = queue.page(connection, Filters(JobStatus.COMPLETED), limit=1).jobs[0]
         assert old.created_at == datetime(2026, 2, 13, 10, 25, tzinfo=UTC)
@@ -208,7 +208,7 @@ def test_old_rows_can_be_listed_and_looked_at(adopted: sa.Engine) -> None:
 def test_old_pending_rows_of_known_types_can_run(adopted: sa.Engine, settings: Settings) -> None:
     with adopted.connect() as connection:
         runnable, refused = {}, {}
-        for job in queue.ready(connection):
+        for job in dispatching.ready(connection):
             asked = NewJob(
                 job.type,
                 job.params,
@@ -245,7 +245,7 @@ def test_rows_that_another_worker_left_running_are_rescued(adopted: sa.Engine) -
         assert len(left) == 2
         assert {lease.rescue(connection, stale, "no run holds it") for stale in left} == {JobStatus.PENDING}
         for stale in left:
-            assert "log of running" in queue.log_text(connection, stale.id)
+            assert "log of running" in logs.text(connection, stale.id)
         for stale in queue.queued_for_longer_than(connection, 60):
             assert queue.return_to_pending(connection, stale.id, stale.attempt)
         assert stats.read(connection).by_status[JobStatus.PENDING] == 9

@@ -14,7 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
-from jobqueue_bridge import admission, lease, lifecycle, params, queue
+from jobqueue_bridge import admission, dispatching, lease, lifecycle, params, queue
 from jobqueue_bridge.errors import (
     JobAlreadyLive,
     JobHasEnded,
@@ -184,7 +184,7 @@ class Moves(RuleBasedStateMachine):
     def admit(self, job_id: UUID, units: tuple[int, ...]) -> None:
         before, held = self.status_of(job_id), self.is_held(job_id)
         with self.transaction() as session:
-            admitted = queue.admit(session, admission.Admitted(job_id, units), CHECKED)
+            admitted = dispatching.admit(session, admission.Admitted(job_id, units), CHECKED)
         assert (admitted is not None) == (before == JobStatus.PENDING and not held)
         if admitted is not None:
             assert admitted.attempt == self.attempts[job_id] + 1
@@ -192,7 +192,7 @@ class Moves(RuleBasedStateMachine):
     @rule(job_id=job_ids)
     def note_waiting(self, job_id: UUID) -> None:
         with self.transaction() as session:
-            queue.note_waiting(session, [], [admission.Waiting(job_id, "waits")])
+            dispatching.note_waiting(session, [], [admission.Waiting(job_id, "waits")])
 
     @rule(target=leases, job_id=job_ids, behind=st.integers(0, 1))
     def claim(self, job_id: UUID, behind: int) -> Any:
@@ -214,7 +214,7 @@ class Moves(RuleBasedStateMachine):
     def start(self, job_id: UUID) -> Any:
         """The whole way to a run, as far as it goes."""
         with self.transaction() as session:
-            admitted = queue.admit(session, admission.Admitted(job_id, (0,)), CHECKED)
+            admitted = dispatching.admit(session, admission.Admitted(job_id, (0,)), CHECKED)
             if admitted is None:
                 return multiple()
             held = lease.claim(session, job_id, admitted.attempt, run_id="r", host="h")

@@ -12,7 +12,21 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, archive, condition, drains, lease, listing, params, queue, retention, stats, vram
+from jobqueue_bridge import (
+    admission,
+    archive,
+    condition,
+    dispatching,
+    drains,
+    lease,
+    listing,
+    logs,
+    params,
+    queue,
+    retention,
+    stats,
+    vram,
+)
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive, JobNotFound
@@ -149,7 +163,7 @@ def _find(connection: sa.Connection) -> None:
 
 
 def _position(connection: sa.Connection) -> None:
-    queue.position(connection, queue.page(connection, Filters(JobStatus.PENDING), limit=1).jobs[0])
+    dispatching.position(connection, queue.page(connection, Filters(JobStatus.PENDING), limit=1).jobs[0])
 
 
 def _archive(connection: sa.Connection) -> None:
@@ -170,22 +184,26 @@ def _archived(connection: sa.Connection) -> None:
 
 Act = Callable[[sa.Connection], Any]
 OFTEN: list[tuple[str, Act, set[str]]] = [
-    ("ready", queue.ready, {"jobs_ready", "jobs_ready_strays"}),
-    ("active", queue.active, {"jobs_active"}),
+    ("ready", dispatching.ready, {"jobs_ready", "jobs_ready_strays"}),
+    ("active", dispatching.active, {"jobs_active"}),
     ("running", queue.running, {"jobs_active"}),
     ("queued", lambda connection: queue.queued_for_longer_than(connection, 60), set()),
-    ("next retry", queue.seconds_to_next_retry, {"jobs_waiting_for_retry"}),
-    ("admit", lambda connection: queue.admit(connection, admission.Admitted(SOME_ID, ()), CHECKED), {"jobs_pkey"}),
+    ("next retry", dispatching.seconds_to_next_retry, {"jobs_waiting_for_retry"}),
+    (
+        "admit",
+        lambda connection: dispatching.admit(connection, admission.Admitted(SOME_ID, ()), CHECKED),
+        {"jobs_pkey"},
+    ),
     (
         "note waiting",
-        lambda connection: queue.note_waiting(connection, [], [Waiting(SOME_ID, "w")]),
+        lambda connection: dispatching.note_waiting(connection, [], [Waiting(SOME_ID, "w")]),
         {"jobs_pkey", "jobs_with_position"},
     ),
     ("claim", lambda connection: lease.claim(connection, SOME_ID, 1, run_id="r", host="h"), set()),
     ("learn VRAM", lambda connection: vram.learn(connection, vram.Work("scan"), 1), {"vram_learned_pkey"}),
     ("tidy", queue.tidy_after_outside_moves, {"jobs_pkey"}),
     ("find", _find, {"jobs_pkey"}),
-    ("log", lambda connection: queue.log_text(connection, SOME_ID), {"job_logs_pkey"}),
+    ("log", lambda connection: logs.text(connection, SOME_ID), {"job_logs_pkey"}),
     ("archive", _archive, {"jobs_ended", "jobs_pkey", "job_logs_pkey"}),
     ("what waits", condition.waiting, {"jobs_newest", "jobs_active"}),
     ("drain's beat", lambda connection: drains.beat(connection, _DRAIN), {"jobs_active", "drain_jobs_pkey"}),
@@ -270,8 +288,8 @@ def _insert_child(job_id: UUID) -> Act:
 
 def test_however_much_is_held_at_the_head_of_the_line_it_is_not_passed_over(engine: sa.Engine) -> None:
     with engine.connect() as connection:
-        found = queue.ready(connection)
-    scans, fetched = _cost(engine, queue.ready)
+        found = dispatching.ready(connection)
+    scans, fetched = _cost(engine, dispatching.ready)
     assert (scans, len(found)) == (0, 600)
     assert fetched <= 620
     assert _cost(engine, condition.waiting)[1] <= 1100, "a thousand of them for the latest start"
@@ -300,7 +318,7 @@ def test_jobs_that_end_by_the_thousand_cost_a_few_rows_each(engine: sa.Engine) -
     """Also in a session that has planned for one at a time before."""
     one = _id(engine, "key 49002")
     with engine.connect() as connection:
-        many = connection.scalars(sa.select(jobs.c.id).where(queue.is_ready()).limit(900)).all()
+        many = connection.scalars(sa.select(jobs.c.id).where(dispatching.is_ready()).limit(900)).all()
 
     def one_then_many(connection: sa.Connection) -> None:
         for _ in range(8):

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import admission, lease, queue, stats, videos
+from jobqueue_bridge import admission, dispatching, lease, logs, queue, stats, videos
 from jobqueue_bridge.admission import Waiting
 from jobqueue_bridge.database import listen
 from jobqueue_bridge.errors import (
@@ -311,9 +311,9 @@ def test_the_average_is_that_of_completed_jobs(connection: sa.Connection, make_j
 
 def test_the_log_of_another_programs_job_is_its_text(connection: sa.Connection, make_job: MakeJob) -> None:
     job_id = make_job("compilation", JobStatus.COMPLETED, log="one\ntwo\nthree")
-    assert queue.log_text(connection, job_id) == "one\ntwo\nthree"
-    assert queue.log_text(connection, job_id, tail=2) == "two\nthree"
-    assert queue.log_text(connection, make_job()) == ""
+    assert logs.text(connection, job_id) == "one\ntwo\nthree"
+    assert logs.text(connection, job_id, tail=2) == "two\nthree"
+    assert logs.text(connection, make_job()) == ""
 
 
 # Dispatching
@@ -329,25 +329,25 @@ def test_ready_jobs_come_by_priority_then_age_then_id(connection: sa.Connection,
         make_job(priority=2, created_at=new, id=high),
         make_job(priority=10, created_at=old),
     ]
-    assert [job.id for job in queue.ready(connection)] == expected
+    assert [job.id for job in dispatching.ready(connection)] == expected
 
 
 @pytest.mark.parametrize("status", [status for status in JobStatus if status != JobStatus.PENDING])
 def test_only_pending_jobs_are_ready(connection: sa.Connection, make_job: MakeJob, status: JobStatus) -> None:
     make_job(status=status)
-    assert queue.ready(connection) == []
+    assert dispatching.ready(connection) == []
 
 
 def test_a_job_is_ready_only_when_its_retry_time_has_come(connection: sa.Connection, make_job: MakeJob) -> None:
     now = datetime.now(UTC)
-    assert queue.seconds_to_next_retry(connection) is None
+    assert dispatching.seconds_to_next_retry(connection) is None
     due, waiting, later = (make_job(retry_after=now + hours * AN_HOUR) for hours in (-1, 1, 2))
-    assert [job.id for job in queue.ready(connection)] == [due]
-    seconds = queue.seconds_to_next_retry(connection)
+    assert [job.id for job in dispatching.ready(connection)] == [due]
+    seconds = dispatching.seconds_to_next_retry(connection)
     assert seconds is not None
     assert 3000 < seconds <= 3600
     connection.execute(sa.update(jobs).where(jobs.c.id.in_([waiting, later])).values(status="paused"))
-    assert queue.seconds_to_next_retry(connection) is None
+    assert dispatching.seconds_to_next_retry(connection) is None
 
 
 def test_a_long_line_of_one_category_hides_no_other(connection: sa.Connection, make_job: MakeJob) -> None:
@@ -359,7 +359,7 @@ def test_a_long_line_of_one_category_hides_no_other(connection: sa.Connection, m
     )
     last = make_job(JobType.DIGEST_GENERATE, priority=10)
     stray = make_job("scan", resource_category="gpu", priority=10)
-    assert {last, stray} <= {job.id for job in queue.ready(connection)}
+    assert {last, stray} <= {job.id for job in dispatching.ready(connection)}
 
 
 @pytest.mark.parametrize(
@@ -371,19 +371,19 @@ def test_no_params_of_another_program_stop_the_dispatcher(
     connection.execute(
         sa.text("INSERT INTO jobs (type, params) VALUES ('compile_random', CAST(:params AS jsonb))"), {"params": params}
     )
-    (job,) = queue.ready(connection)
+    (job,) = dispatching.ready(connection)
     with pytest.raises(InvalidJob) as refused:
         queue.check(connection, NewJob(job.type, job.params), settings)
-    queue.refuse(connection, job.id, refused.value)
+    dispatching.refuse(connection, job.id, refused.value)
     assert queue.get(connection, job.id).status == JobStatus.FAILED
 
 
 def test_one_dispatcher_at_a_time(database: sa.Engine) -> None:
     with database.begin() as first, database.begin() as second:
-        assert queue.lock_dispatch(first)
-        assert not queue.lock_dispatch(second)
+        assert dispatching.lock_dispatch(first)
+        assert not dispatching.lock_dispatch(second)
         first.commit()
-        assert queue.lock_dispatch(second)
+        assert dispatching.lock_dispatch(second)
 
 
 def test_an_admitted_job_is_queued_with_the_next_attempt(
@@ -399,7 +399,7 @@ def test_an_admitted_job_is_queued_with_the_next_attempt(
         None,
     )
     assert row(job_id).vram_units == [2, 5]
-    assert [(entry.id, entry.units) for entry in queue.active(connection)] == [(job_id, (2, 5))]
+    assert [(entry.id, entry.units) for entry in dispatching.active(connection)] == [(job_id, (2, 5))]
 
 
 @pytest.mark.parametrize("status", [status for status in JobStatus if status != JobStatus.PENDING])
@@ -409,7 +409,7 @@ def test_a_job_that_was_moved_meanwhile_is_not_admitted(
     job_id = make_job(status=status)
     before = everything()
     checked = queue.Checked(JobType.SCAN, MODELS[JobType.SCAN](), None)
-    assert queue.admit(connection, admission.Admitted(job_id, ()), checked) is None
+    assert dispatching.admit(connection, admission.Admitted(job_id, ()), checked) is None
     assert everything() == before
 
 
@@ -422,10 +422,10 @@ def test_a_row_that_somebody_holds_open_stops_nobody(
     with database.begin() as forgotten:
         forgotten.execute(sa.text("UPDATE jobs SET priority = 1"))
         connection.execute(sa.text("SET lock_timeout = '1s'"))
-        assert queue.admit(connection, admission.Admitted(job_id, ()), checked) is None
-        queue.refuse(connection, job_id, InvalidJob([]))
-        queue.note_waiting(connection, [], [Waiting(job_id, "why")])
-        queue.note_waiting(connection, [], [])
+        assert dispatching.admit(connection, admission.Admitted(job_id, ()), checked) is None
+        dispatching.refuse(connection, job_id, InvalidJob([]))
+        dispatching.note_waiting(connection, [], [Waiting(job_id, "why")])
+        dispatching.note_waiting(connection, [], [])
         connection.execute(sa.text("RESET lock_timeout"))
     assert (row(job_id).status, row(job_id).waiting_reason) == ("pending", None)
 
@@ -443,7 +443,7 @@ def test_active_jobs_are_those_that_hold_a_slot(
     queue.move(connection, paused, JobStatus.PAUSED)
     make_job(status=JobStatus.PAUSED)
     make_job(status=JobStatus.COMPLETED)
-    assert [(job.id, job.units) for job in queue.active(connection)] == [
+    assert [(job.id, job.units) for job in dispatching.active(connection)] == [
         (running, (1,)),
         (paused, (2,)),
         (queued, (0,)),
@@ -455,12 +455,12 @@ def test_a_job_that_can_never_run_is_failed_and_says_why(
     connection: sa.Connection, make_job: MakeJob, row: Row
 ) -> None:
     job_id = make_job(log="from before", waiting_reason="w")
-    queue.refuse(connection, job_id, InvalidJob([FieldProblem("params.x", "unknown parameter")]))
+    dispatching.refuse(connection, job_id, InvalidJob([FieldProblem("params.x", "unknown parameter")]))
     after = row(job_id)
     assert (after.status, after.error) == ("failed", "params.x: unknown parameter")
     assert after.completed_at is not None
     assert after.waiting_reason is None
-    text = queue.log_text(connection, job_id)
+    text = logs.text(connection, job_id)
     assert [line.partition("] ")[2] for line in text.splitlines()] == [
         "from before",
         "--- ERROR ---",
@@ -474,7 +474,7 @@ def test_only_a_pending_job_is_refused(
 ) -> None:
     job_id = make_job(status=JobStatus.RUNNING)
     before = everything()
-    queue.refuse(connection, job_id, InvalidJob([]))
+    dispatching.refuse(connection, job_id, InvalidJob([]))
     assert everything() == before
 
 
@@ -482,11 +482,11 @@ def test_reasons_and_positions_are_written_where_they_changed(
     connection: sa.Connection, make_job: MakeJob, row: Row
 ) -> None:
     ids = [make_job(priority=1 + number // 10) for number in range(60)]
-    queue.note_waiting(connection, queue.ready(connection), [Waiting(job_id, "why") for job_id in ids])
+    dispatching.note_waiting(connection, dispatching.ready(connection), [Waiting(job_id, "why") for job_id in ids])
     noted = [(row(job_id).waiting_reason, row(job_id).queue_position) for job_id in ids]
     assert noted == [("why", position) for position in range(1, 51)] + [(None, None)] * 10
     versions = _row_versions(connection)
-    queue.note_waiting(connection, queue.ready(connection), [Waiting(job_id, "why") for job_id in ids])
+    dispatching.note_waiting(connection, dispatching.ready(connection), [Waiting(job_id, "why") for job_id in ids])
     assert _row_versions(connection) == versions
 
 
@@ -494,12 +494,12 @@ def test_a_job_that_is_pushed_back_from_the_head_keeps_no_stale_position(
     connection: sa.Connection, make_job: MakeJob, row: Row
 ) -> None:
     first = make_job()
-    queue.note_waiting(connection, queue.ready(connection), [Waiting(first, "why")])
+    dispatching.note_waiting(connection, dispatching.ready(connection), [Waiting(first, "why")])
     urgent = [make_job(priority=1) for _ in range(50)]
     waiting = [Waiting(job_id, "why") for job_id in [*urgent, first]]
-    queue.note_waiting(connection, queue.ready(connection), waiting)
+    dispatching.note_waiting(connection, dispatching.ready(connection), waiting)
     assert (row(first).queue_position, row(first).waiting_reason) == (None, None)
-    assert queue.position(connection, queue.get(connection, first)) == 51
+    assert dispatching.position(connection, queue.get(connection, first)) == 51
 
 
 def _row_versions(connection: sa.Connection) -> list[Any]:
@@ -511,7 +511,7 @@ def test_a_position_is_counted_among_all_that_are_ready(connection: sa.Connectio
     make_job(priority=1, retry_after=datetime.now(UTC) + AN_HOUR)
     running = make_job(status=JobStatus.RUNNING)
     positions = [
-        queue.position(connection, queue.get(connection, job_id)) for job_id in (urgent, first, second, running)
+        dispatching.position(connection, queue.get(connection, job_id)) for job_id in (urgent, first, second, running)
     ]
     assert positions == [1, 2, 3, None]
 
@@ -551,7 +551,7 @@ def test_admission_and_start_wake_nobody(
 ) -> None:
     job_id = make_job()
     assert heard() == 1
-    queue.note_waiting(connection, queue.ready(connection), [Waiting(job_id, "why")])
+    dispatching.note_waiting(connection, dispatching.ready(connection), [Waiting(job_id, "why")])
     held = start(job_id)
     lease.beat(connection, held, 50, {"fps": 1})
     assert heard() == 0

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from jobqueue_bridge import archive, lease, queue, retention, stats
+from jobqueue_bridge import archive, lease, logs, queue, retention, stats
 from jobqueue_bridge.errors import AmbiguousJob, JobArchived, JobNotFound
 from jobqueue_bridge.lease import Lease
 from jobqueue_bridge.settings import Settings
@@ -74,7 +74,7 @@ def test_the_archive_knows_the_whole_job(
     lease.record_encoder(connection, held, "libx264")
     lease.complete(connection, held, {"outputPath": "playback/a.mp4", "none": None})
     job, attempts = queue.get(connection, held.job_id), queue.attempts(connection, held.job_id)
-    log = queue.log_text(connection, held.job_id)
+    log = logs.text(connection, held.job_id)
     assert run(database) == 1
     found = archive.get(connection, held.job_id)
     assert (found.job, found.attempts, found.log) == (job, attempts, log)
@@ -92,7 +92,7 @@ def test_the_end_of_a_long_log_is_archived(
     assert run(database) == 1
     log = archive.get(connection, held.job_id).log
     assert log.endswith("line 999")
-    assert len(log) <= queue.LOG_TAIL_BYTES
+    assert len(log) <= logs.TAIL_BYTES
 
 
 def test_a_log_that_another_program_wrote_is_archived(

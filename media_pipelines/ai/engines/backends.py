@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -81,15 +82,22 @@ def _ways(onnx: Path | None, torch_module: Callable[[], Any] | None, threads: in
         yield Way("cpu/onnxruntime", lambda: OnnxRuntime(onnx, threads, cuda=False))
 
 
+@cache
+def _openvino_core() -> Any:
+    """One for the life of the process. A Core gives the thread that compiles with it a stack for signals, and unmaps it
+    when it goes: of several, the last to go leaves one that is unmapped, and the next signal is a segfault."""
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVino:
     device = "cpu/openvino"
 
     def __init__(self, onnx: Path, threads: int) -> None:
-        import openvino
-
         # f32: without AMX the bfloat16 that it would choose is slower, and cuts must not depend on the processor.
         options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        core = openvino.Core()
+        core = _openvino_core()
         self._compiled = core.compile_model(core.read_model(onnx), "CPU", options)
 
     def run(self, inputs: Sequence["Array"]) -> list["Array"]:

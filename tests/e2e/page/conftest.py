@@ -1,7 +1,6 @@
 """A browser on the page of a running platform. Wherever a Chromium is found; in CI there has to be one."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,46 +8,26 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
+from bench.browser import ChromiumMissing, chromium
 from jobqueue_bridge import lifecycle, queue
 from jobqueue_bridge.tables import jobs
 from tests.e2e.conftest import Platform, make_clip
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox: CI is root in a container. The rest keeps the browser from talking to anyone but the page.
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _PATIENCE_MS = 30_000
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
-def _chromium() -> str:
-    """CHROMIUM_BINARY, or one on PATH."""
-    found = os.environ.get("CHROMIUM_BINARY") or next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
-        reason = "No Chromium is on PATH, and CHROMIUM_BINARY does not name one"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    return found
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    # Chromium's own setting: a proxy of this machine must not stand between the browser and the page.
-    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     expect.set_options(timeout=_PATIENCE_MS)
-    executable = _chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS, env=environment)
-        yield browser
-        browser.close()
+    try:
+        with chromium() as browser:
+            yield browser
+    except ChromiumMissing as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
 
 
 @pytest.fixture

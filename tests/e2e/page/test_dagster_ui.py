@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import BrowserContext, Page
 
-from jobqueue_bridge import adoption, lifecycle, queue
+from jobqueue_bridge import adoption, dispatching, lifecycle, queue
 from jobqueue_bridge.queue import Job
 from jobqueue_bridge.tables import jobs
 from jobqueue_bridge.vocabulary import FINAL, ResourceCategory
@@ -103,7 +103,7 @@ def watched(platform: Platform) -> Iterator[list[tuple[Counter[str], int]]]:
     def look() -> None:
         while not over.wait(0.1):
             with suppress(sa.exc.SQLAlchemyError), platform.engine.begin() as connection:
-                active = queue.active(connection)
+                active = dispatching.active(connection)
                 running = connection.scalars(sa.select(jobs.c.resource_category).where(jobs.c.status == "running"))
                 seen.append((Counter(running), sum(job.vram_mb for job in active)))
 
