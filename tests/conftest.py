@@ -22,7 +22,7 @@ from media_pipelines.platform.postgres import Cluster, ensure_database, running_
 
 _OWN_VARIABLES = ("MEDIA_", "DATABASE_URL", "FFMPEG_BINARY", "FFPROBE_BINARY", "DAGSTER_HOME")
 
-_LONG = ("e2e", "chaos", "corpus", "test_demo.py", "platform", "cli", "pipelines")
+_LONG = ("e2e", "chaos", "corpus", "test_demo.py", "test_how_to.py", "platform", "cli", "pipelines")
 
 # HYPOTHESIS_PROFILE=thorough: ten thousand examples of each property, other ones each time.
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")

@@ -26,7 +26,7 @@ class Copy:
 
     def __call__(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """One of the environment's programs, on the copy's code."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        environment = {**os.environ, "PYTHONPATH": str(self.root), "MYPY_CACHE_DIR": str(ROOT / ".mypy_cache")}
         environment.pop("MEDIA_PIPELINES_HOME", None)
         program = sys.executable if command[0] == "python" else str(Path(sys.executable).with_name(command[0]))
         return subprocess.run(

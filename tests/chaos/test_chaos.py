@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-_JOBS = ["--jobs", "20", "--kills", "9", "--stops", "1", "--freeze", "6", "--read-only", "2", "--seed", "20"]
+_JOBS = ["--jobs", "14", "--kills", "6", "--stops", "1", "--freeze", "6", "--read-only", "2", "--seed", "20"]
 _PATIENCE_S = 800
 
 
