@@ -152,7 +152,7 @@ def _views(size: int) -> list[_View]:
             ),
         ),
         _View("events of an asset", f"/assets/{_ASSET}?view=events", "Metadata"),
-        _View("catalog", "/assets", _ASSET),
+        _View("catalog", "/assets", "clips"),  # the first; only the rows that fit are drawn
         _View("runs", "/runs", "scan"),
     ]
 

@@ -65,8 +65,8 @@ def wait_for_admission(context: dg.OpExecutionContext, asset: str, settings: Set
 
 
 def _tag(context: dg.OpExecutionContext, tags: dict[str, str]) -> None:
-    """On the slot's Dagster's own limits count: of a run that waits none, else each could wait for the other for ever.
-    The priority is what the row's was when it was admitted: whoever filters runs by it must not find an older one."""
+    """Dagster's own limits count on the slot: a run that waits holds none, else each could wait for the other for ever.
+    The priority is the one that the row was admitted with, which may not be the one that it was asked for with."""
     run = context.instance.get_run_by_id(context.run_id)
     if run is not None and any(run.tags.get(name, "") != text for name, text in tags.items()):
         context.instance.add_run_tags(context.run_id, tags)
