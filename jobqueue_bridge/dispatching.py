@@ -18,17 +18,11 @@ from jobqueue_bridge.vocabulary import ACTIVE, JobStatus, ResourceCategory
 _WEIGHED_PER_CATEGORY = 200
 _POSITIONS_WRITTEN = 50
 _DISPATCH_LOCK = 7_261_114_002
-_ARRIVALS_LOCK = 7_261_114_017
 
 
 def lock_dispatch(connection: sa.Connection) -> bool:
     """One dispatcher at a time, until the transaction ends. False: another one is at it."""
     return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))))
-
-
-def wait_for_arrivals(connection: sa.Connection) -> None:
-    """Whoever asks for scans of files that have come does so alone, until the transaction ends."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ARRIVALS_LOCK)))
 
 
 def wait_for_dispatch(connection: sa.Connection) -> None:

@@ -53,6 +53,7 @@ from jobqueue_bridge.vocabulary import (
     ResourceCategory,
 )
 
+_ARRIVALS_LOCK = 7_261_114_017
 LIBRARY = "library"
 NOT_BEGUN = "its run waits in Dagster's queue"
 
@@ -439,6 +440,11 @@ _WHILE_LIVE: Any = {
 }
 
 
+def wait_for_arrivals(connection: sa.Connection) -> None:
+    """Whoever asks for scans of files that have come does so alone, until the transaction ends."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ARRIVALS_LOCK)))
+
+
 # Looking
 
 
@@ -577,6 +583,15 @@ def being_published(connection: sa.Connection) -> set[str]:
     return set(connection.scalars(sa.select(path).where(at_work, path.is_not(None))))
 
 
+def params_of_live(connection: sa.Connection, kind: JobType) -> list[params.Params]:
+    """Of all live jobs of a type; without those that another program wrote and that can never run."""
+    found = []
+    for raw in connection.scalars(sa.select(jobs.c.params).where(jobs.c.type == kind.value, status_in(LIVE))):
+        with suppress(InvalidJob):
+            found.append(params.parse(kind, raw))
+    return found
+
+
 # Moving
 
 
@@ -631,15 +646,6 @@ def _refused_move(connection: sa.Connection, job_id: UUID, wanted: JobStatus, va
     if key and holder and holder != job_id:
         raise JobAlreadyLive(key, holder)
     return move(connection, job_id, wanted, **values)  # it was moved meanwhile, to where the step is legal
-
-
-def params_of_live(connection: sa.Connection, kind: JobType) -> list[params.Params]:
-    """Of all live jobs of a type; without those that another program wrote and that can never run."""
-    found = []
-    for raw in connection.scalars(sa.select(jobs.c.params).where(jobs.c.type == kind.value, status_in(LIVE))):
-        with suppress(InvalidJob):
-            found.append(params.parse(kind, raw))
-    return found
 
 
 # Putting right

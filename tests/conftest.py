@@ -26,7 +26,9 @@ _LONG = ("e2e", "chaos", "corpus", "test_demo.py", "test_how_to.py", "platform",
 
 # A migration has filled these, or a trigger keeps them in step with `jobs`.
 _NOT_EMPTIED = {"job_tallies", "job_types", "queue_switch"}
-_FILLED_BY_TESTS = sorted(metadata.tables.keys() - _NOT_EMPTIED)
+_FILLED = " UNION ALL ".join(
+    f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in sorted(metadata.tables.keys() - _NOT_EMPTIED)
+)
 
 # HYPOTHESIS_PROFILE=thorough: ten thousand examples of each property, other ones each time.
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
@@ -104,8 +106,7 @@ def database(settings: Settings) -> sa.Engine:
     assert str(settings.home) in str(engine.url.query["host"]) or "media-pipelines-" in str(engine.url.query["host"])
     with engine.begin() as connection:
         # a TRUNCATE of all would take longer than many tests: most leave a few tables filled
-        looks = [f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in _FILLED_BY_TESTS]
-        if filled := connection.scalars(sa.text(" UNION ALL ".join(looks))).all():
+        if filled := connection.scalars(sa.text(_FILLED)).all():
             connection.execute(sa.text(f"TRUNCATE {', '.join(filled)} CASCADE"))
         connection.execute(sa.text("UPDATE queue_switch SET paused_at = NULL, paused_by = NULL"))
     return engine

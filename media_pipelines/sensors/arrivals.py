@@ -22,7 +22,7 @@ import dagster as dg
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobqueue_bridge import dispatching, file_changes, params, queue, videos
+from jobqueue_bridge import file_changes, params, queue, videos
 from jobqueue_bridge.database import engine_for
 from jobqueue_bridge.errors import JobAlreadyLive
 from jobqueue_bridge.params.library import MOST_PATHS
@@ -328,7 +328,7 @@ class Arrivals:
             return []
         asked: list[list[str]] = []
         with engine_for(self._settings).begin() as connection:
-            dispatching.wait_for_arrivals(connection)
+            queue.wait_for_arrivals(connection)
             looked_at = _LookedAt(connection)
             busy = [path for path in ready if path in looked_at]
             # a scan that is live no more may have ended since the look before: what it found is known by now

@@ -185,9 +185,12 @@ def test_dagster_dev_works_with_nothing_but_its_own_instance(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.environ.get("MEDIA_PROOF") != "full", reason="MEDIA_PROOF=full: as with -w, by another loader")
-def test_dagster_dev_shows_everything_of_the_module(tmp_path: Path) -> None:
+def test_dagster_dev_of_the_module_works_as_that_of_the_workspace(tmp_path: Path) -> None:
     with started(["dagster", "dev", "-m", "media_pipelines.definitions"], tmp_path) as dev:
         shows_everything(dev)
+        works_through_the_queue(dev)
+        assert not forks_warm_runs(dev)
+        assert eventually(lambda: dev.unhealthy() == []), dev.unhealthy()
     says_nothing_odd(tmp_path)
 
 
@@ -229,6 +232,13 @@ def looked(*command: str, home: Path) -> "subprocess.CompletedProcess[str]":
         [Path(sys.executable).with_name(command[0]), *command[1:]],
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+
+
+def test_dg_finds_nothing_to_object_to(tmp_path: Path) -> None:
+    checked = looked("dg", "check", "defs", home=tmp_path / "home")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "All definitions loaded successfully" in checked.stdout + checked.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_dg_lists_everything(tmp_path: Path) -> None:
